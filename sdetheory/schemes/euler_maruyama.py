@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import sympy
 
+from sdetheory.schemes.ito_taylor import at
 from sdetheory.schemes.scheme import NOISE_TYPES, Scheme, register
 
 if TYPE_CHECKING:
@@ -27,10 +28,8 @@ class EulerMaruyama(Scheme):
 
     def one_step(self, sde: SDE, x: Any, t: Any, dt: Any, increments: Mapping[str, tuple[Any, ...]]) -> sympy.Matrix:
         """Expression x + a(x, t) dt + b(x, t) dW, shape (d, 1)."""
-        here = {**dict(zip(sde.states, x, strict=True)), sde.time: t}
-        a = sympy.Matrix(sde.drift).subs(here, simultaneous=True)
-        b = sympy.Matrix(sde.diffusion).subs(here, simultaneous=True)
-        return sympy.Matrix(x) + a * dt + b * sympy.Matrix(sde.noise_dim, 1, increments["dW"])
+        dW = sympy.Matrix(sde.noise_dim, 1, increments["dW"])
+        return sympy.Matrix(x) + at(sde, sde.drift * dt + sde.diffusion * dW, x, t)
 
 
 EULER_MARUYAMA = register(EulerMaruyama(

@@ -2,9 +2,9 @@ r"""A scheme is its one-step map, written once as mathematics.
 
 .. math:: Y_{n+1} = \Phi(Y_n, t_n, h; \Delta_n), \qquad \Delta_n = (\text{rows of random increments of the step})
 
-Every row of every increment has mean 0 and variance h (the solver step `dt`), whatever its law: a standardised variate
-times sqrt(dt). Phi is a SymPy expression in the state, the time, `dt` and these rows. The engine turns that expression
-into a kernel, `numpy_step` turns it into a NumPy function, and the tests expand it into moments: one definition, three readings.
+Phi is a SymPy expression in the state, the time, h (the solver step `dt`) and the rows of `Increment`s. The engine turns
+that expression into a kernel, `numpy_step` turns it into a NumPy function, and the tests expand it into moments: one
+definition, three readings.
 """
 
 from __future__ import annotations
@@ -14,7 +14,6 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from fractions import Fraction
-from math import sqrt
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -32,20 +31,21 @@ NOISE_TYPES = ("additive", "scalar", "diagonal", "commutative", "general")
 
 @dataclass(frozen=True)
 class Increment:
-    r"""Independent rows of noise that one step takes: each row is sqrt(dt) times a standardised variate.
+    r"""Rows of noise that one step takes, independent of the other steps' and of the other rows'.
 
     Parameters
     ----------
-    role : {"dW", "dU", "dV"}
-        `dW`: the Brownian increments. `dU`: what the time integral of W needs beside `dW`,
-        :math:`\int_0^h W_s\,ds = \tfrac h2(\Delta W + \Delta U/\sqrt3)`. `dV`: one sign a pair j1 < j2 of noises.
+    role : {"dW", "dZ", "dV"}
+        `dW`: the Brownian increments, sqrt(dt) times a standardised variate. `dZ`: their time integrals over the step,
+        :math:`\int_0^h (W_s - W_0)\,ds = \tfrac h2(\Delta W + \sqrt h\,\xi/\sqrt3)` with a standard normal xi of its own, so
+        that :math:`E\,\Delta Z^2 = h^3/3,\ E\,\Delta W\Delta Z = h^2/2`. `dV`: sqrt(dt) times one variate a pair j1 < j2 of noises.
     kind : {"normal", "two_point", "three_point"}
         Law of the standardised variate; two_point is ±1, three_point is ±sqrt(3) with probability 1/6 each, else 0.
     per : {"noise", "pair"}
         Rows: one a noise, or one a pair of noises in the order (0,1), (0,2), …, (1,2), ….
     """
 
-    role: Literal["dW", "dU", "dV"]
+    role: Literal["dW", "dZ", "dV"]
     kind: Literal["normal", "two_point", "three_point"]
     per: Literal["noise", "pair"] = "noise"
 
@@ -53,21 +53,23 @@ class Increment:
         """Number of rows for an SDE with `noise_dim` Brownian motions."""
         return noise_dim if self.per == "noise" else noise_dim * (noise_dim - 1) // 2
 
-    def nested_weights(self, n: int) -> dict[str, tuple[float, ...]] | None:
-        r"""Weights that make this increment over a step n·h from the n rows of its steps h of the same Brownian path.
+    def nested_weights(self, n: int, dt: float) -> dict[str, tuple[float, ...]] | None:
+        r"""Weights that make this increment over a step n·dt from the rows of the n steps `dt` of the same Brownian path.
 
         The coarse row is :math:`\sum_r\sum_{j<n} w^r_j\,\Delta^r_j` over the roles r returned. `None`: the row is no
         functional of the Brownian path, and a coarse step draws its own.
 
-        >>> Increment("dW", "normal").nested_weights(2)
+        >>> Increment("dW", "normal").nested_weights(2, 0.1)
         {'dW': (1.0, 1.0)}
+        >>> Increment("dZ", "normal").nested_weights(2, 0.1)
+        {'dW': (0.1, 0.0), 'dZ': (1.0, 1.0)}
         """
         if self.kind != "normal":
             return None
         if self.role == "dW":
             return {"dW": (1.0,) * n}
-        # sum_j of h/2 (dW_j + dU_j/√3) + h (n-1-j) dW_j must equal nh/2 (sum_j dW_j + dU/√3); solve for dU
-        return {"dW": tuple(sqrt(3.0) * (n - 1 - 2 * j) / n for j in range(n)), "dU": (1.0 / n,) * n}
+        # after step j the path stays dW_j higher for the n-1-j steps that follow
+        return {"dW": tuple((n - 1 - j) * dt for j in range(n)), "dZ": (1.0,) * n}
 
 
 @dataclass(frozen=True, eq=False)
@@ -102,7 +104,7 @@ class Scheme(ABC):
         t, dt : expressions
             Time at the start of the step, and its length.
         increments : mapping of role to a tuple of expressions
-            The rows of `increments_shape`, each of mean 0 and variance `dt`.
+            The rows of `increments_shape`; their laws are those of `noise`.
         """
 
     def check(self, sde: SDE) -> None:
