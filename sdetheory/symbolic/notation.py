@@ -1,0 +1,150 @@
+r"""Notation: one dictionary from the names used in code to the letters of the papers.
+
+A SymPy symbol carries its code name (`weight_decay`), so that `subs`, keyword arguments and kernels agree on it; when an
+expression is shown, the name is replaced by the paper's letter (:math:`\lambda`). What is computed never changes.
+"""
+
+from __future__ import annotations
+
+import re
+from html import escape, unescape
+from typing import Any
+
+import sympy
+from sympy.printing.latex import LatexPrinter
+from sympy.printing.mathml import MathMLPresentationPrinter
+
+__all__ = ["NOTATION", "latex", "mathml", "symbol"]
+
+_POSITIVE = {"positive": True}
+_NONNEGATIVE = {"nonnegative": True}
+_REAL = {"real": True}
+_COUNT = {"positive": True, "integer": True}
+
+#: code name -> (letter as SymPy writes it: `sigma^2`, `lambda_e`; what `symbol` assumes; meaning)
+NOTATION: dict[str, tuple[str, dict[str, bool], str]] = {
+    "lr": ("eta", _POSITIVE, "learning rate"),
+    "weight_decay": ("lambda", _POSITIVE, "coupled L2 weight decay"),
+    "momentum": ("mu", _NONNEGATIVE, "heavy-ball momentum, no dampening"),
+    "intrinsic_lr": ("lambda_e", _POSITIVE, "intrinsic learning rate, lr * weight_decay"),
+    "effective_lr": ("eta_e", _POSITIVE, "effective learning rate, lr / |w|^2"),
+    "noise_trace": ("sigma^2", _POSITIVE, "trace of the noise covariance at unit norm"),
+    "noise_scale": ("s", _POSITIVE, "standard deviation of isotropic noise in one direction"),
+    "noise_covariance": ("Sigma", _REAL, "covariance of the stochastic gradient"),
+    "direction": ("what", _REAL, "w / |w|, a point of the unit sphere"),
+    "w": ("w", _REAL, "parameters"),
+    "sq_norm": ("R", _POSITIVE, "E |w|^2"),
+    "sq_grad": ("G", _NONNEGATIVE, "E |grad L|^2"),
+    "sq_gradient": ("S", _NONNEGATIVE, "|g|^2 at unit norm, signal and noise"),
+    "gamma": ("gamma", _POSITIVE, "|w|^4 / lr^2, so that effective_lr = gamma^(-1/2)"),
+    "gamma0": ("gamma_0", _POSITIVE, "gamma at time 0"),
+    "batch_factor": ("kappa", _POSITIVE, "factor on batch size and learning rate"),
+    "drop_factor": ("kappa", _POSITIVE, "factor by which a hyper-parameter is divided"),
+    "amplification": ("l", _COUNT, "SVAG's noise amplification"),
+    "curvature": ("lambda", _NONNEGATIVE, "NTK value, top curvature"),
+    "width": ("n", _COUNT, "width of the uv model"),
+    "dim": ("d", _COUNT, "dimension of the parameters"),
+    "t": ("t", _NONNEGATIVE, "time"),
+    "step": ("k", {"nonnegative": True, "integer": True}, "number of the step"),
+    "temperature": ("T", _POSITIVE, "effective_lr * noise_scale^2 / 2"),
+}
+
+
+def symbol(name: str, **assumptions: Any) -> sympy.Symbol:
+    """Return the symbol `name`, with the assumptions the notation gives it unless others are stated.
+
+    SymPy holds two symbols of one name and different assumptions for different symbols: take every symbol from here.
+
+    Parameters
+    ----------
+    name : the name in code, `weight_decay`; names outside the notation are real unless stated otherwise.
+    **assumptions : SymPy assumptions; they replace those of the notation altogether.
+
+    >>> symbol("weight_decay").is_positive, latex(symbol("lr") * symbol("weight_decay"))
+    (True, '\\\\eta \\\\lambda')
+    """
+    if not isinstance(name, str) or not name.isidentifier():
+        raise ValueError(f"name: expected an identifier such as 'weight_decay', got {name!r}")
+    default = NOTATION[name][1] if name in NOTATION else _REAL
+    return sympy.Symbol(name, **(assumptions or default))
+
+
+def _letter(name: str) -> str:
+    return NOTATION[name][0] if name in NOTATION else name
+
+
+def _letters(expr: Any) -> dict[str, str]:
+    """Letters for the names in `expr`; where two names would share a letter, each keeps its own as an index."""
+    names = {s.name for s in expr.atoms(sympy.Symbol)} | {f.func.__name__ for f in expr.atoms(sympy.core.function.AppliedUndef)}
+    letters = {name: _letter(name) for name in names}
+    shared = {name for name in names if sum(letters[name] == letter for letter in letters.values()) > 1}
+    return {name: f"{letter}_{name.replace('_', '')}" if name in shared and name != letter else letter
+            for name, letter in letters.items()}
+
+
+class _Latex(LatexPrinter):
+    def __init__(self, letters: dict[str, str]) -> None:
+        super().__init__({"ln_notation": True})
+        self.letters = letters
+
+    def _print_Symbol(self, expr: sympy.Symbol, style: str = "plain") -> str:
+        letter = self.letters.get(expr.name, expr.name)
+        return r"\hat{w}" if letter == "what" else self._deal_with_super_sub(letter, style=style)
+
+    _print_RandomSymbol = _print_Symbol
+
+    def _hprint_Function(self, func: str) -> str:
+        letter = self.letters.get(func, func)
+        return r"\hat{w}" if letter == "what" else super()._hprint_Function(letter)
+
+
+class _MathML(MathMLPresentationPrinter):
+    def __init__(self, letters: dict[str, str]) -> None:
+        super().__init__({"ln_notation": True})
+        self.letters = letters
+
+    def _print_Symbol(self, sym: sympy.Symbol, style: str = "plain") -> Any:
+        letter = self.letters.get(sym.name, sym.name)
+        return super()._print_Symbol(sympy.Symbol("ŵ" if letter == "what" else letter), style)
+
+    _print_MatrixSymbol = _print_Symbol
+    _print_RandomSymbol = _print_Symbol
+
+    def _print_AppliedUndef(self, e: sympy.Expr) -> Any:
+        row = self.dom.createElement("mrow")
+        row.appendChild(self._print_Symbol(sympy.Symbol(e.func.__name__)))
+        row.appendChild(self._paren_comma_separated(*e.args))
+        return row
+
+    def parenthesize(self, item: Any, level: int, strict: bool = False) -> Any:
+        # (sigma^2)^2, not sigma^2^2
+        if isinstance(item, sympy.Symbol) and "^" in self.letters.get(item.name, item.name):
+            row = self.dom.createElement("mrow")
+            for part in (self._l_paren(), self._print(item), self._r_paren()):
+                row.appendChild(part)
+            return row
+        return super().parenthesize(item, level, strict)
+
+
+def latex(expr: Any) -> str:
+    r"""Return `expr` (a SymPy expression, equation or matrix) as LaTeX in the papers' letters.
+
+    >>> latex(symbol("noise_trace")**2 / symbol("intrinsic_lr"))
+    '\\frac{\\left(\\sigma^{2}\\right)^{2}}{\\lambda_{e}}'
+    """
+    expr = sympy.sympify(expr)
+    return str(_Latex(_letters(expr)).doprint(expr))
+
+
+def mathml(expr: Any, *, block: bool = False) -> str:
+    """Return `expr` as a `<math>` element (presentation MathML, no entities) in the papers' letters.
+
+    >>> mathml(symbol("lr"))
+    '<math xmlns="http://www.w3.org/1998/Math/MathML"><mi>η</mi></math>'
+    """
+    expr = sympy.sympify(expr)
+    printer = _MathML(_letters(expr))
+    # SymPy writes operators as HTML entities; characters are also well-formed XML
+    text = re.sub(r"&amp;(\w+;)", lambda found: escape(unescape(f"&{found[1]}")), printer._print(expr).toxml())
+    display = ' display="block"' if block else ""
+    return f'<math xmlns="http://www.w3.org/1998/Math/MathML"{display}>{text}</math>'
