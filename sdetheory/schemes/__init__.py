@@ -2,7 +2,9 @@
 
 from sdetheory.schemes import (  # noqa: F401
     euler_maruyama,
+    geodesic_sphere,
     milstein,
+    projected_sphere,
     strong_order_1_5,
     weak_order_2,
 )

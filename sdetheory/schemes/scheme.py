@@ -14,6 +14,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from fractions import Fraction
+from math import sqrt
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -31,21 +32,20 @@ NOISE_TYPES = ("additive", "scalar", "diagonal", "commutative", "general")
 
 @dataclass(frozen=True)
 class Increment:
-    r"""Rows of noise that one step takes, independent of the other steps' and of the other rows'.
+    r"""Independent rows of noise that one step takes: each is sqrt(dt) times a standardised variate.
 
     Parameters
     ----------
-    role : {"dW", "dZ", "dV"}
-        `dW`: the Brownian increments, sqrt(dt) times a standardised variate. `dZ`: their time integrals over the step,
-        :math:`\int_0^h (W_s - W_0)\,ds = \tfrac h2(\Delta W + \sqrt h\,\xi/\sqrt3)` with a standard normal xi of its own, so
-        that :math:`E\,\Delta Z^2 = h^3/3,\ E\,\Delta W\Delta Z = h^2/2`. `dV`: sqrt(dt) times one variate a pair j1 < j2 of noises.
+    role : {"dW", "dU", "dV"}
+        `dW`: the Brownian increments. `dU`: what their time integral needs beside them,
+        :math:`\int_0^h (W_s - W_0)\,ds = \tfrac h2(\Delta W + \Delta U/\sqrt3)`. `dV`: one variate a pair j1 < j2 of noises.
     kind : {"normal", "two_point", "three_point"}
         Law of the standardised variate; two_point is ±1, three_point is ±sqrt(3) with probability 1/6 each, else 0.
     per : {"noise", "pair"}
         Rows: one a noise, or one a pair of noises in the order (0,1), (0,2), …, (1,2), ….
     """
 
-    role: Literal["dW", "dZ", "dV"]
+    role: Literal["dW", "dU", "dV"]
     kind: Literal["normal", "two_point", "three_point"]
     per: Literal["noise", "pair"] = "noise"
 
@@ -53,23 +53,21 @@ class Increment:
         """Number of rows for an SDE with `noise_dim` Brownian motions."""
         return noise_dim if self.per == "noise" else noise_dim * (noise_dim - 1) // 2
 
-    def nested_weights(self, n: int, dt: float) -> dict[str, tuple[float, ...]] | None:
-        r"""Weights that make this increment over a step n·dt from the rows of the n steps `dt` of the same Brownian path.
+    def nested_weights(self, n: int) -> dict[str, tuple[float, ...]] | None:
+        r"""Weights that make this increment over a step n·h from the rows of the n steps h of the same Brownian path.
 
         The coarse row is :math:`\sum_r\sum_{j<n} w^r_j\,\Delta^r_j` over the roles r returned. `None`: the row is no
         functional of the Brownian path, and a coarse step draws its own.
 
-        >>> Increment("dW", "normal").nested_weights(2, 0.1)
+        >>> Increment("dW", "normal").nested_weights(2)
         {'dW': (1.0, 1.0)}
-        >>> Increment("dZ", "normal").nested_weights(2, 0.1)
-        {'dW': (0.1, 0.0), 'dZ': (1.0, 1.0)}
         """
         if self.kind != "normal":
             return None
         if self.role == "dW":
             return {"dW": (1.0,) * n}
-        # after step j the path stays dW_j higher for the n-1-j steps that follow
-        return {"dW": tuple((n - 1 - j) * dt for j in range(n)), "dZ": (1.0,) * n}
+        # solve sum_j [h/2 (dW_j + dU_j/√3) + h (n-1-j) dW_j] = nh/2 (sum_j dW_j + dU/√3) for dU
+        return {"dW": tuple(sqrt(3.0) * (n - 1 - 2 * j) / n for j in range(n)), "dU": (1.0 / n,) * n}
 
 
 @dataclass(frozen=True, eq=False)
@@ -104,7 +102,7 @@ class Scheme(ABC):
         t, dt : expressions
             Time at the start of the step, and its length.
         increments : mapping of role to a tuple of expressions
-            The rows of `increments_shape`; their laws are those of `noise`.
+            The rows of `increments_shape`, each of mean 0 and variance `dt`.
         """
 
     def check(self, sde: SDE) -> None:

@@ -2,7 +2,8 @@ r"""Strong order 1.5 for additive noise: every Itô–Taylor term of mean-square
 
 .. math:: Y_{n+1} = Y_n + a\,h + \tfrac12 L^0a\,h^2
           + \sum_j \big(b_j\Delta W^j + L^ja\,\Delta Z^j + \partial_t b_j\,(h\,\Delta W^j - \Delta Z^j)\big),
-          \qquad \Delta Z^j = \int_0^h (W^j_s - W^j_0)\,ds
+          \qquad
+          \Delta Z^j = \int_0^h (W^j_s - W^j_0)\,ds = \tfrac h2(\Delta W^j + \Delta U^j/\sqrt3)
 
 With b = b(t) the double integrals of the noise vanish and :math:`I_{(0,j)} = \int_0^h s\,dW^j_s = h\Delta W^j - \Delta Z^j`. All
 integrals of length two are there, so the weak order is 2. Kloeden & Platen, sections 10.4 and 14.2.
@@ -40,7 +41,8 @@ class StrongOrder15(Scheme):
         a = sympy.Matrix(sde.drift)
         step = a * dt + L0(sde, a) * dt**2 / 2
         for j, bj in enumerate(columns(sde)):
-            dW, dZ = increments["dW"][j], increments["dZ"][j]
+            dW, dU = increments["dW"][j], increments["dU"][j]
+            dZ = dt / 2 * (dW + dU / sympy.sqrt(3))
             step += bj * dW + Lj(sde, j, a) * dZ + bj.diff(sde.time) * (dt * dW - dZ)
         return sympy.Matrix(x) + at(sde, step, x, t)
 
@@ -49,5 +51,5 @@ STRONG_ORDER_1_5 = register(StrongOrder15(
     name="strong_order_1_5",
     strong_order={"additive": Fraction(3, 2)},
     weak_order={"additive": Fraction(2)},
-    noise=(Increment("dW", "normal"), Increment("dZ", "normal")),
+    noise=(Increment("dW", "normal"), Increment("dU", "normal")),
 ))
