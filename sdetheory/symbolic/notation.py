@@ -144,7 +144,8 @@ def mathml(expr: Any, *, block: bool = False) -> str:
     """
     expr = sympy.sympify(expr)
     printer = _MathML(_letters(expr))
-    # SymPy writes operators as HTML entities; characters are also well-formed XML
-    text = re.sub(r"&amp;(\w+;)", lambda found: escape(unescape(f"&{found[1]}")), printer._print(expr).toxml())
+    # SymPy writes operators as HTML entities and `<` bare; characters are also well-formed XML
+    text = printer._print(expr).toxml().replace("<mo><</mo>", "<mo>&lt;</mo>")
+    text = re.sub(r"&#?\w+;", lambda found: escape(unescape(found[0])), text)
     display = ' display="block"' if block else ""
     return f'<math xmlns="http://www.w3.org/1998/Math/MathML"{display}>{text}</math>'
