@@ -26,6 +26,9 @@ __all__ = ["EULER_MARUYAMA", "EulerMaruyama"]
 class EulerMaruyama(Scheme):
     """Explicit Euler–Maruyama step; for every Itô SDE."""
 
+    def check(self, sde: SDE) -> None:
+        """Every Itô SDE is accepted, by expressions or by callables."""
+
     def one_step(self, sde: SDE, x: Any, t: Any, dt: Any, increments: Mapping[str, tuple[Any, ...]]) -> sympy.Matrix:
         """Expression x + a(x, t) dt + b(x, t) dW, shape (d, 1)."""
         dW = sympy.Matrix(sde.noise_dim, 1, increments["dW"])

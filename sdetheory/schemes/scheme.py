@@ -107,6 +107,9 @@ class Scheme(ABC):
 
     def check(self, sde: SDE) -> None:
         """Raise ValueError, with a remedy, where the scheme is not for this SDE."""
+        if not sde.symbolic:
+            raise self._refuse("an SDE given by expressions, whose derivatives it takes", "one given by Python callables",
+                               "write drift and diffusion in SymPy, or use 'euler_maruyama'")
 
     def increments_shape(self, sde: SDE) -> dict[str, int]:
         """Rows of noise that one step takes, by role and in order."""
