@@ -17,10 +17,18 @@ import numpy as np
 from numba import njit
 from numpy.typing import ArrayLike, NDArray
 
-from sdetheory.noise_kernels import (KERNEL, fill_normals, fill_normals_in_time, fill_three_point,
-                                     fill_three_point_in_time, fill_two_point, fill_two_point_in_time, fill_uniforms,
-                                     fill_uniforms_in_time, prefer_512)
-from sdetheory.validation import integer
+from .noise_kernels import (
+    fill_normals,
+    fill_normals_in_time,
+    fill_three_point,
+    fill_three_point_in_time,
+    fill_two_point,
+    fill_two_point_in_time,
+    fill_uniforms,
+    fill_uniforms_in_time,
+)
+from .philox import KERNEL, prefer_512
+from .validation import integer
 
 __all__ = ["coarsen", "coarsen_block", "coarsen_pair", "fill_normals", "fill_normals_in_time", "fill_three_point",
            "fill_three_point_in_time", "fill_two_point", "fill_two_point_in_time", "fill_uniforms",
