@@ -1,0 +1,242 @@
+r"""Evidence: what a simulation returns, and the rule that holds it against a prediction theta.
+
+    refuted       |theta_hat - theta| > z·se + b
+    confirmed     not refuted, and z·se + b <= rho
+    inconclusive  neither: the errors are too large to see an error of size rho in theta
+
+z comes from the family-wise budget, b bounds the discretisation error, rho is the resolution the claim promised beforehand.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import singledispatch
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import special
+
+from .stats.estimates import Estimate, critical_value
+from .stats.two_sample import Distance
+
+__all__ = ["Between", "ClaimError", "Comparison", "Distance", "Estimate", "Exact", "Relative", "Resolution", "compare", "gap",
+           "power_to_refute"]
+
+POWER = 0.9  # at which "smallest detectable" is stated
+
+
+@dataclass(frozen=True)
+class Between:
+    """A predicted inequality: the value lies in [low, high]; either end may be infinite."""
+
+    low: float = -math.inf
+    high: float = math.inf
+
+    def __post_init__(self) -> None:
+        if not self.low < self.high:
+            raise ValueError(f"Between: expected low < high, got {self.low!r}, {self.high!r}")
+
+
+Prediction = float | Between
+
+
+@dataclass(frozen=True)
+class Exact:
+    """A value known up to rounding: |value - theta| <= rounding where the statement is exact.
+
+    `rounding` is derived by the caller: c · eps · condition · steps. Arrays are compared entry by entry and count as one
+    comparison, at the entry that is worst relative to its bound. A value that is not finite is refuted.
+    """
+
+    value: float | NDArray[np.float64]
+    rounding: float | NDArray[np.float64]
+
+    def __post_init__(self) -> None:
+        bound = np.asarray(self.rounding, dtype=float)
+        if not (bound >= 0).all() or np.isinf(bound).any() or np.broadcast(bound, self.value).shape != np.shape(self.value):
+            raise ValueError(f"rounding: expected finite bounds >= 0, one or as many as values {np.shape(self.value)}, "
+                             f"got {self.rounding!r}")
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """A prediction against a measurement under the rule above; `z·stderr + bias_bound` is the margin."""
+
+    name: str
+    predicted: Prediction
+    measured: float
+    stderr: float
+    bias_bound: float
+    z: float
+    resolution: float
+    status: Literal["confirmed", "refuted", "inconclusive"]
+    smallest_detectable: float
+    remedy: str = ""
+
+    @property
+    def margin(self) -> float:
+        """z·stderr + bias_bound."""
+        return self.z * self.stderr + self.bias_bound
+
+    def __repr__(self) -> str:
+        return (f"<{self.name}: {self.status}, predicted {_number(self.predicted)}, measured {self.measured:.6g} ± "
+                f"{self.stderr:.2g} (z = {self.z:.2f}), bias <= {self.bias_bound:.2g}, resolution {self.resolution:.2g}"
+                f"{'; ' + self.remedy if self.remedy else ''}>")
+
+
+def _number(value: Prediction) -> str:
+    return f"in [{value.low:.6g}, {value.high:.6g}]" if isinstance(value, Between) else f"{value:.6g}"
+
+
+def gap(a: Prediction, b: Prediction) -> float:
+    """Return the distance between two predictions (0 where they overlap)."""
+    (low_a, high_a), (low_b, high_b) = ((p.low, p.high) if isinstance(p, Between) else (p, p) for p in (a, b))
+    return max(low_b - high_a, low_a - high_b, 0.0)
+
+
+def _decide(deviation: float, margin: float, achieved: float, resolution: float) -> Any:
+    if not deviation <= margin:  # nan counts as a deviation
+        return "refuted"
+    return "confirmed" if achieved <= resolution else "inconclusive"
+
+
+class ClaimError(ValueError):
+    """A claim that is not well posed: names that do not match, or a control too near to the statement it should break."""
+
+
+@dataclass(frozen=True)
+class Relative:
+    """A resolution as a fraction of |predicted|."""
+
+    fraction: float
+
+
+@dataclass(frozen=True)
+class Resolution:
+    """The smallest error of the prediction that a comparison promises to see, at each of `points` points fixed beforehand."""
+
+    rho: float | Relative
+    points: int = 1
+
+    def absolute(self, name: str, predicted: Any) -> Any:
+        """Return rho as a number, or one per predicted point."""
+        rho = self.rho
+        if isinstance(rho, Relative):
+            if isinstance(predicted, Between):
+                raise ClaimError(f"{name}: expected an absolute resolution for an inequality, got {rho}")
+            rho = rho.fraction * np.abs(np.asarray(predicted, dtype=float))
+        if not np.all(np.asarray(rho) > 0):
+            raise ClaimError(f"{name}: expected a resolution > 0, got {rho!r}; give an absolute one where the prediction is 0")
+        return rho
+
+
+@singledispatch
+def compare(evidence: Any, name: str, predicted: Any, alpha: float, resolution: Any) -> list[Comparison]:
+    """Hold a piece of evidence against a prediction at false-alarm probability `alpha` a comparison.
+
+    An evidence kind of your own joins in by `compare.register(Kind)`. Returns one comparison a point.
+    """
+    raise TypeError(f"{name}: expected an Estimate, Exact or Distance from the simulation, got {type(evidence).__name__}")
+
+
+@compare.register
+def _(evidence: Estimate, name: str, predicted: Any, alpha: float, resolution: Any) -> list[Comparison]:
+    points = len(evidence)
+    targets = _targets(name, predicted, points)
+    rhos = _spread(name, "resolution", resolution, points)
+    comparisons = []
+    for i, (point, target, rho) in enumerate(zip(evidence.points(), targets, rhos, strict=True)):
+        z = float(critical_value(alpha, point.n))
+        bias = float(point.bias_bound + z * point.bias_stderr)
+        margin = z * float(point.stderr) + bias
+        status = _decide(gap(float(point.value), target), margin, margin, rho)
+        if point.excluded:
+            status = "inconclusive"
+            remedy = (f"{point.excluded} path(s) diverged, and a mean over the others is another quantity: remove the cause, or "
+                      "state the condition in the claim and select paths by it")
+        else:
+            remedy = _remedy(point, alpha, rho) if status == "inconclusive" else ""
+        comparisons.append(Comparison(
+            name if np.ndim(evidence.value) == 0 else f"{name}[{i}]", target, float(point.value), float(point.stderr), bias, z,
+            rho, status, margin + bias + float(special.ndtri(POWER)) * float(point.stderr), remedy))
+    return comparisons
+
+
+@compare.register
+def _(evidence: Exact, name: str, predicted: Any, alpha: float, resolution: Any) -> list[Comparison]:
+    value = np.atleast_1d(np.asarray(evidence.value, dtype=float)).ravel()
+    bound = np.broadcast_to(np.asarray(evidence.rounding, dtype=float), np.shape(evidence.value)).ravel()
+    bound = np.broadcast_to(bound, value.shape)
+    targets = _targets(name, predicted, value.size)
+    rhos = np.array(_spread(name, "resolution", resolution, value.size))
+    deviation = np.array([gap(v, t) if np.isfinite(v) else np.inf for v, t in zip(value, targets, strict=True)])
+    # the entry furthest beyond its bound or, where all are within, the one whose bound is least able to see rho
+    beyond = deviation > bound
+    with np.errstate(divide="ignore"):
+        worst = int(np.argmax(np.where(beyond, deviation / bound, 0) if beyond.any() else bound / rhos))
+    status = _decide(deviation[worst], float(bound[worst]), float(bound[worst]), float(rhos[worst]))
+    remedy = f"rounding may reach {bound[worst]:.2g}: fewer steps, a better conditioned case or a sharper bound" \
+        if status == "inconclusive" else ""
+    return [Comparison(name, targets[worst], float(value[worst]), 0.0, float(bound[worst]), 0.0, float(rhos[worst]), status,
+                       2 * float(bound[worst]), remedy)]
+
+
+@compare.register
+def _(evidence: Distance, name: str, predicted: Any, alpha: float, resolution: Any) -> list[Comparison]:
+    if predicted != 0:
+        raise ValueError(f"{name}: expected the prediction 0 for a distance between two laws, got {predicted!r}")
+    (rho,) = _spread(name, "resolution", resolution, 1)
+    seen = evidence.detectable(alpha, POWER)
+    status = _decide(evidence.statistic, evidence.critical(alpha), seen, rho)
+    remedy = f"a distance of {seen:.2g} can be seen: {(seen / rho) ** 2:.3g} times as many paths in each sample" \
+        if status == "inconclusive" else ""
+    return [Comparison(name, 0.0, evidence.statistic, evidence.scale, 0.0, evidence.coefficient(alpha), rho, status, seen, remedy)]
+
+
+def power_to_refute(comparison: Comparison, evidence: Any, wrong_by: float) -> float:
+    """Return a lower bound on the probability that the rule refutes a prediction that is wrong by `wrong_by`."""
+    if isinstance(evidence, Distance):  # its normal scale is half of 1/sqrt(n) + ...: see two_sample
+        return float(special.ndtr((wrong_by - comparison.margin) / (comparison.stderr / 2)))
+    room = wrong_by - comparison.bias_bound - comparison.margin  # the bias may hide as much as it may show
+    if comparison.stderr == 0:
+        return float(room > 0)
+    return float(special.ndtr(room / comparison.stderr))
+
+
+def _spread(name: str, what: str, value: Any, points: int) -> list[float]:
+    array = np.asarray(value, dtype=float)
+    if array.shape not in ((), (points,)) or not np.isfinite(array).all():
+        raise ValueError(f"{name}: expected a finite {what}, one or {points}, got {value!r}")
+    return [float(x) for x in np.broadcast_to(array, (points,))]
+
+
+def _targets(name: str, predicted: Any, points: int) -> Sequence[Prediction]:
+    return [predicted] * points if isinstance(predicted, Between) else _spread(name, "prediction", predicted, points)
+
+
+def _remedy(point: Estimate, alpha: float, rho: float) -> str:
+    """Say what would bring z·se + b down to rho: smaller steps where b alone takes it all, more paths otherwise."""
+    noise, bias, parts = float(point.stderr) + float(point.bias_stderr), float(point.bias_bound), []
+    room = rho - bias
+    if bias >= rho / 2 and room < 0.25 * rho:
+        order = point.order or 1.0
+        halvings = max(1, math.ceil(math.log2(2 * bias / rho) / order))
+        parts.append(f"the discretisation bound {bias:.2g} leaves no room in {rho:.2g}: halve the step {halvings} time(s)"
+                     + ("" if point.order else " (at order 1)"))
+        room = rho / 2
+    if point.n is None:
+        factor = (float(critical_value(alpha)) * noise / room) ** 2
+        parts += [f"{factor:.3g} times as many paths"] if factor > 1 else []
+    else:
+        n = int(point.n)
+        # sigma may be larger than it came out: its upper 95 % limit for normal samples
+        sigma = noise * math.sqrt(n * (n - 1) / (2 * special.gammaincinv((n - 1) / 2, 0.05)))
+        paths = max(3.0, (float(critical_value(alpha)) * sigma / room) ** 2)
+        while float(critical_value(alpha, paths)) * sigma / math.sqrt(paths) > room:  # Student's t at the new number
+            paths *= 1.02
+        if paths > n:
+            parts.append(f"{paths / n:.3g} times as many paths ({math.ceil(paths)} in place of {n})")
+    return ", and ".join(parts) or "as many paths again"

@@ -1,0 +1,179 @@
+r"""Estimates: a number measured over independent paths, with the two errors it has.
+
+    theta_hat = theta + bias + stderr * (a standard normal or Student variable),    |bias| <= bias_bound + (its own error)
+
+Paths are the independent samples; points along one path never are. The normal law of a mean of n samples with skewness
+g holds at z standard errors up to a relative error of order |g| z^3 / sqrt(n) of the tail probability.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from scipy import special
+
+from ..validation import integer
+
+__all__ = ["Estimate", "critical_value", "from_moments", "mean_estimate"]
+
+Values = NDArray[np.float64]
+
+
+def critical_value(alpha: float, n: ArrayLike | None = None) -> float | Values:
+    """Return the two-sided critical value: normal for `n` None, Student's t with n - 1 degrees of freedom otherwise.
+
+    >>> round(critical_value(0.05), 3), round(critical_value(0.05, n=5), 3)
+    (1.96, 2.776)
+    """
+    if not 0 < alpha < 1:
+        raise ValueError(f"alpha: expected a probability strictly between 0 and 1, got {alpha!r}")
+    if n is None:
+        return float(-special.ndtri(alpha / 2))
+    return _plain(-special.stdtrit(np.asarray(n, dtype=float) - 1, alpha / 2))
+
+
+def _plain(value: ArrayLike) -> float | Values:
+    array = np.array(value, dtype=np.float64)
+    if array.ndim == 0:
+        return float(array)
+    array.setflags(write=False)
+    return array
+
+
+def _count(value: ArrayLike) -> int | NDArray[np.int64]:
+    array = np.array(value, dtype=np.int64)
+    return int(array.flat[0]) if (array == array.flat[0]).all() else array
+
+
+@dataclass(frozen=True, repr=False, eq=False)
+class Estimate:
+    """A measured number, or an array of them of shape (points,), with its errors.
+
+    Parameters
+    ----------
+    value : float or array
+        The estimate.
+    stderr : float or array
+        Its standard error over independent paths; 0 or more. For an exact statement use `Exact`, not 0.
+    bias_bound : float or array
+        A bound on its systematic error (discretisation); 0 where the statement is about the discrete process itself.
+    n : int, array or None
+        Independent paths behind `stderr`; margins then use Student's t. None: `stderr` is known, margins are normal.
+    bias_stderr : float or array
+        The standard error of `bias_bound` where that was measured; margins scale it like `stderr`.
+    excluded : int or array
+        Paths left out because they diverged. The mean over the survivors is another quantity, so a comparison with
+        `excluded` > 0 is never decided.
+    order : float or None
+        The order in the step at which `bias_bound` falls, where it is known.
+
+    >>> Estimate(1.6487, 0.0021, 3e-4, n=10_000)
+    <1.6487 ± 0.0021, bias <= 0.0003, n = 10000>
+    """
+
+    value: float | Values
+    stderr: float | Values
+    bias_bound: float | Values = 0.0
+    n: int | NDArray[np.int64] | None = None
+    bias_stderr: float | Values = 0.0
+    excluded: int | NDArray[np.int64] = 0
+    order: float | None = None
+
+    def __post_init__(self) -> None:
+        value = np.asarray(self.value, dtype=float)
+        if value.ndim > 1:
+            raise ValueError(f"value: expected a number or an array of shape (points,), got shape {value.shape}; ravel it")
+        if not np.isfinite(value).all():
+            raise ValueError(f"value: expected finite numbers, got {self.value!r}; count diverged paths with mean_estimate")
+        object.__setattr__(self, "value", _plain(value))
+        for name in ("stderr", "bias_bound", "bias_stderr"):
+            part = np.asarray(getattr(self, name), dtype=float)
+            if not (part >= 0).all() or np.isinf(part).any() or part.shape not in ((), value.shape):
+                raise ValueError(f"{name}: expected finite numbers >= 0, one or as many as values {value.shape}, "
+                                 f"got {getattr(self, name)!r}")
+            object.__setattr__(self, name, _plain(np.broadcast_to(part, value.shape)))
+        if self.n is not None and np.any(np.asarray(self.n) < 2):
+            raise ValueError(f"n: expected at least 2 paths for a standard error, got {self.n!r}")
+        object.__setattr__(self, "n", None if self.n is None else _count(self.n))
+        object.__setattr__(self, "excluded", _count(self.excluded))
+
+    def margin(self, alpha: float) -> float | Values:
+        """Return half the width of the interval that misses with probability at most alpha: t·stderr + bias."""
+        critical = critical_value(alpha, self.n)
+        return _plain(critical * (np.asarray(self.stderr) + self.bias_stderr) + self.bias_bound)
+
+    def interval(self, alpha: float) -> tuple[float | Values, float | Values]:
+        """Return (value - margin, value + margin)."""
+        margin = self.margin(alpha)
+        return _plain(np.asarray(self.value) - margin), _plain(np.asarray(self.value) + margin)
+
+    def __len__(self) -> int:
+        return int(np.size(self.value))
+
+    def points(self) -> Iterator[Estimate]:
+        """Yield each point as a scalar estimate."""
+        at = [np.broadcast_to(np.asarray(x), np.shape(self.value)).ravel() for x in
+              (self.value, self.stderr, self.bias_bound, -1 if self.n is None else self.n, self.bias_stderr, self.excluded)]
+        for value, stderr, bias, n, bias_stderr, excluded in zip(*at, strict=True):
+            yield Estimate(float(value), float(stderr), float(bias), None if self.n is None else int(n),
+                           float(bias_stderr), int(excluded), self.order)
+
+    def __repr__(self) -> str:
+        if np.ndim(self.value):
+            first, last = (repr(p)[1:-1] for p in (next(self.points()), list(self.points())[-1]))
+            return f"<{len(self)} points: {first}; ...; {last}>"
+        value, stderr = float(self.value), float(self.stderr)
+        digits = min(12, max(0, 1 - int(np.floor(np.log10(stderr))))) if stderr > 0 else 0
+        text = f"{value:.{digits}f}" if stderr > 0 and 1e-4 <= abs(value) < 1e6 else f"{value:.6g}"
+        text += f" ± {stderr:.2g}" + (f", bias <= {self.bias_bound:.2g}" if self.bias_bound else "")
+        text += f" ± {self.bias_stderr:.2g}" if self.bias_stderr else ""
+        text += f", n = {self.n}" if self.n is not None else ""
+        return f"<{text}{f', {self.excluded} diverged left out' if self.excluded else ''}>"
+
+
+def from_moments(mean: ArrayLike, var: ArrayLike, count: ArrayLike, *, bias_bound: ArrayLike = 0.0,
+                 excluded: ArrayLike = 0) -> Estimate:
+    """Return the estimate behind streamed moments: the mean over `count` paths and the sample variance of one path.
+
+    >>> from_moments(2.0, 4.0, 400)
+    <2.00 ± 0.1, n = 400>
+    """
+    counts = np.asarray(count)
+    if np.any(counts < 2):
+        raise ValueError(f"count: expected at least 2 paths, got {count!r}; run more paths")
+    return Estimate(_plain(mean), _plain(np.sqrt(np.asarray(var, dtype=float) / counts)), _plain(bias_bound), _count(counts),
+                    excluded=_count(excluded))
+
+
+def mean_estimate(samples: ArrayLike, axis: int = 0, *, bias_bound: ArrayLike = 0.0) -> Estimate:
+    """Return the mean over independent paths with its standard error.
+
+    Parameters
+    ----------
+    samples : array, shape (paths,) or (paths, points)
+        One row a path. Entries that are not finite (diverged paths) are left out, and counted in `excluded`.
+    axis : int
+        The axis of the paths.
+
+    Returns
+    -------
+    Estimate
+        A number, or an array of shape (points,).
+
+    >>> mean_estimate([1.0, 2.0, 3.0, 4.0, float("nan")])
+    <2.50 ± 0.65, n = 4, 1 diverged left out>
+    """
+    x = np.moveaxis(np.asarray(samples, dtype=np.float64), integer("axis", axis), 0)
+    if x.ndim not in (1, 2):
+        raise ValueError(f"samples: expected shape (paths,) or (paths, points), got {x.shape}")
+    alive = np.isfinite(x)
+    count = alive.sum(axis=0)
+    if np.any(count < 2):
+        raise ValueError(f"samples: expected at least 2 finite paths, got {int(np.min(count))} of {x.shape[0]}; "
+                         "run more paths, or find out why they diverge")
+    mean = np.where(alive, x, 0).sum(axis=0) / count
+    var = (np.where(alive, x - mean, 0) ** 2).sum(axis=0) / (count - 1)
+    return from_moments(mean, var, count, bias_bound=bias_bound, excluded=x.shape[0] - count)

@@ -1,0 +1,125 @@
+"""Verdicts: what a claim came to, with the numbers behind it, as a line, a table and JSON."""
+
+from __future__ import annotations
+
+import html
+import importlib.metadata
+import math
+import platform
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from .evidence import Between, Comparison
+
+__all__ = ["ControlOutcome", "Verdict", "decide", "versions"]
+
+Status = Literal["confirmed", "refuted", "inconclusive", "error", "skipped"]
+
+
+@dataclass(frozen=True)
+class ControlOutcome:
+    """A negative control: `status` is "refuted" (as it must be) only if every comparison it names came out refuted."""
+
+    status: Literal["refuted", "not refuted", "not run"]
+    statement: str
+    power: float | None
+    comparisons: tuple[Comparison, ...] = ()
+
+
+def decide(derivation: str, comparisons: Sequence[Comparison], control: str) -> tuple[Status, str]:
+    """Return the verdict and the reason for it, from "proved" | "failed" | "empirical", the comparisons, the control."""
+    if derivation == "failed":
+        return "refuted", "the derivation does not close"
+    for status in ("refuted", "inconclusive"):
+        named = [c for c in comparisons if c.status == status]
+        if named:
+            return status, "; ".join(f"{c.name}: {c.remedy or 'beyond the margin'}" for c in named[:3])
+        if status == "refuted" and control != "refuted":
+            return "inconclusive", "the check cannot tell: its negative control was not refuted"
+    return "confirmed", ""
+
+
+def versions() -> dict[str, str | None]:
+    """Return the versions behind a verdict; None for what is not installed."""
+    from . import __version__
+
+    found: dict[str, str | None] = {"python": platform.python_version()}
+    for package in ("numpy", "numba", "sympy"):
+        try:
+            found[package] = importlib.metadata.version(package)
+        except importlib.metadata.PackageNotFoundError:
+            found[package] = None
+    return found | {"sdetheory": __version__}
+
+
+@dataclass(frozen=True, repr=False, eq=False)
+class Verdict:
+    """The outcome of one claim.
+
+    `run` and `control_run` hold what the simulations left for the figure; they are None after an error or a skip, and are
+    not part of `to_dict`.
+    """
+
+    id: str
+    title: str
+    paper: str | None
+    status: Status
+    reason: str = ""
+    derivation: str = "not run"
+    derivation_seconds: float = 0.0
+    residuals: Mapping[str, str] = field(default_factory=dict)
+    comparisons: tuple[Comparison, ...] = ()
+    control: ControlOutcome = ControlOutcome("not run", "", None)
+    seed: int = 0
+    mode: str = "default"
+    seconds: float = 0.0
+    versions: Mapping[str, str | None] = field(default_factory=versions)
+    error: BaseException | None = None
+    run: Any = None
+
+    def __bool__(self) -> bool:
+        return self.status == "confirmed"
+
+    def __repr__(self) -> str:
+        held = sum(c.status == "confirmed" for c in self.comparisons)
+        power = "" if self.control.power is None else f" (power {self.control.power:.4g})"
+        return (f"<{self.id} {self.status}: derivation {self.derivation}, {held}/{len(self.comparisons)} comparisons confirmed, "
+                f"control {self.control.status}{power}, seed {self.seed}, {self.seconds:.1f} s"
+                f"{'; ' + self.reason if self.reason else ''}>")
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the verdict as JSON-ready numbers, strings, lists and dicts; a number that is not finite becomes None."""
+        return {
+            "id": self.id, "paper": self.paper, "title": self.title, "status": self.status,
+            "derivation": {"status": self.derivation, "seconds": self.derivation_seconds, "residuals": dict(self.residuals)},
+            "evidence": [_row(c) for c in self.comparisons],
+            "negative_control": {"status": self.control.status, "statement": self.control.statement,
+                                 "power": _finite(self.control.power), "evidence": [_row(c) for c in self.control.comparisons]},
+            "seed": self.seed, "seconds": self.seconds, "versions": dict(self.versions),
+        }
+
+    def _repr_html_(self) -> str:
+        keys = ("name", "predicted", "measured", "stderr", "bias_bound", "z", "resolution", "status", "smallest_detectable")
+        rows = [("claim", _row(c)) for c in self.comparisons] + [("control", _row(c)) for c in self.control.comparisons]
+        body = "".join(f"<tr><td>{kind}</td>" + "".join(f"<td>{html.escape(_cell(row[k]))}</td>" for k in keys) + "</tr>"
+                       for kind, row in rows)
+        head = "".join(f"<th>{k.replace('_', ' ')}</th>" for k in ("", *keys))
+        return (f"<p><strong>{html.escape(self.id)}: {self.status}</strong> {html.escape(self.reason)}<br>"
+                f"{html.escape(repr(self)[1:-1])}</p><table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>")
+
+
+def _finite(value: float | None) -> float | None:
+    return float(value) if value is not None and math.isfinite(value) else None
+
+
+def _row(c: Comparison) -> dict[str, Any]:
+    predicted = [_finite(c.predicted.low), _finite(c.predicted.high)] if isinstance(c.predicted, Between) else float(c.predicted)
+    return {"name": c.name, "predicted": predicted, "measured": _finite(c.measured), "stderr": _finite(c.stderr),
+            "bias_bound": _finite(c.bias_bound), "z": _finite(c.z), "resolution": _finite(c.resolution), "status": c.status,
+            "smallest_detectable": _finite(c.smallest_detectable)}
+
+
+def _cell(value: Any) -> str:
+    return f"{value:.5g}" if isinstance(value, float) else "[" + ", ".join(map(_cell, value)) + "]" \
+        if isinstance(value, list) else "" if value is None else str(value)
