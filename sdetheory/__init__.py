@@ -1,3 +1,34 @@
-"""sdetheory: a numerical laboratory for the theory of SGD."""
+"""sdetheory: a numerical laboratory for the theory of SGD.
 
-__version__ = "0.1.0.dev0"
+Write a process or a loss once; get its theory symbolically, its simulation at compiled speed, and a verdict on whether the
+two agree. `import sdetheory as sdt` loads neither torch nor matplotlib; each name below is loaded when first used.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import Any
+
+__version__ = "0.1.0"
+
+_WHERE = {
+    "SDE": "sde", "simulate": "simulation", "Claim": "claims", "Formula": "theory.formula", "Derivation": "symbolic",
+    "SGD": "dynamics",
+}
+_ROOMS = ("blocks", "claims", "dynamics", "kernels", "losses", "plot", "random", "references", "schedules", "schemes", "sde", "simulation",
+          "sphere", "stats", "symbolic", "theory", "torch", "validation")
+
+__all__ = ["__version__", *_WHERE, *_ROOMS]
+
+
+def __getattr__(name: str) -> Any:
+    if name in _WHERE:
+        globals()[name] = getattr(import_module(f".{_WHERE[name]}", __name__), name)
+        return globals()[name]
+    if name in _ROOMS:
+        return import_module(f".{name}", __name__)
+    raise AttributeError(f"module 'sdetheory' has no attribute {name!r}; it has {', '.join(sorted(__all__))}")
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

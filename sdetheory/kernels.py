@@ -2,6 +2,274 @@
 
 A *block* is a float64 array (rows, lanes): a row is a state component, a column a path. A `BlockFunction` works on blocks;
 a `Program` is what the ensemble engine runs: the text of `advance`, which takes a block some steps further, and of one
-function an observable. Text is written to a file named by the hash of everything it depends on, so Numba's cache is hit
-by every later process and never stale.
+block function an observable. The text is written to a file named by the hash of everything it depends on, so Numba's
+disk cache is hit by every later process and is never stale.
 """
+
+from __future__ import annotations
+
+import hashlib
+import importlib.util
+import inspect
+import os
+import sys
+import tempfile
+import textwrap
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import FunctionType, ModuleType
+from typing import Any
+
+import llvmlite
+import numba
+import numpy as np
+
+__all__ = ["BlockFunction", "Noise", "Observable", "Program", "block_function", "compile_source", "per_lane"]
+
+
+def block_function(function: Callable[..., None]) -> Any:
+    """Compile a function on blocks: strict IEEE arithmetic, no GIL, division by zero gives inf as in NumPy.
+
+    It is not cached by itself: the generated module that calls it is, under a name that holds its source's hash.
+    """
+    return numba.njit(nogil=True, error_model="numpy")(function)
+
+
+def per_lane(value: Any, lane: int) -> Any:
+    """`value` of this lane: a float is the same in every lane, a row has one value a lane (Numba only)."""
+    return value[lane] if isinstance(value, np.ndarray) else value
+
+
+@numba.extending.overload(per_lane, inline="always")
+def _per_lane(value: Any, lane: Any) -> Any:
+    if isinstance(value, numba.types.Array):
+        return lambda value, lane: value[lane]
+    return lambda value, lane: value
+
+
+@dataclass(frozen=True)
+class BlockFunction:
+    """A block function at module level and the constants (arrays or floats) that it takes as its last arguments.
+
+    `scratch` is the number of scratch rows it wants; `fixed_lanes` says that its rounding depends on how many
+    lanes a block has (a BLAS product), so that every block must be full.
+    """
+
+    function: Any
+    constants: tuple[Any, ...] = ()
+    scratch: int = 0
+    fixed_lanes: bool = False
+
+
+@dataclass(frozen=True)
+class Noise:
+    """`rows` random numbers a step, of one kind ("normal", "uniform", "two_point", "three_point")."""
+
+    kind: str
+    rows: int
+    stream: str = "path"
+
+
+@dataclass(frozen=True)
+class Observable:
+    """What is saved: `rows` numbers a path, written into `OUT[{row}:{row}+rows]` by the statements `text`."""
+
+    name: str
+    rows: int
+    text: str
+    dim: str | None = None
+
+
+@dataclass(frozen=True)
+class Program:
+    """What the engine runs (see the kernel contract in CONTRIBUTING.md).
+
+    `advance` holds the statements of `advance(X, Z, V, step, n_steps, t0, dt, S, T, P, *constants)`: Z is the first noise, V
+    the second (if there are two). `functions` are the names that the text uses; `constants` are passed by name.
+    """
+
+    rows: int
+    noise: tuple[Noise, ...]
+    advance: str
+    observables: tuple[Observable, ...]
+    functions: Mapping[str, Any] = field(default_factory=dict)
+    constants: Mapping[str, Any] = field(default_factory=dict)
+    scratch: int = 0
+    lanes: int = 128
+    fixed_lanes: bool = False
+    with_area: bool = False
+
+    @property
+    def width(self) -> int:
+        """Rows that one save writes."""
+        return sum(observable.rows for observable in self.observables)
+
+    def source(self) -> str:
+        """The text of the module: imports, `advance`, `observe`, and the driver `run` of one block."""
+        names = "".join(f", {name}" for name in self.constants)
+        observe, row = [], 0
+        for observable in self.observables:
+            observe.append(observable.text.replace("{row}", str(row)).replace("{end}", str(row + observable.rows)))
+            row += observable.rows
+        draws = [(buffer, noise) for buffer, noise in zip("ZV", self.noise, strict=False)]
+        return _DRIVER.format(
+            imports="\n".join(_import_line(name, f) for name, f in sorted(self.functions.items()) if _importable(f)),
+            names=names,
+            advance=textwrap.indent(textwrap.dedent(self.advance).strip() or "pass", "    "),
+            observe=textwrap.indent("\n".join(textwrap.dedent(text).strip() for text in observe) or "pass", "    "),
+            z_rows=self.noise[0].rows if draws else 0,
+            v_rows=self.noise[1].rows if len(draws) > 1 else 0,
+            draw=textwrap.indent("\n".join(self._draw(*pair) for pair in draws) or "pass", " " * 12),
+        )
+
+    def _draw(self, buffer: str, noise: Noise) -> str:
+        m = noise.rows
+        if buffer == "Z" and noise.kind == "normal":
+            return f"draw_brownian(Z, F, n, {m}, {self.with_area}, first_path, step, substeps, keyZ, scaleZ)"
+        scale = "" if noise.kind == "uniform" else f", scale{buffer}"
+        return f"draw_{noise.kind}({buffer}[:n * {m}], first_path, step * {m}, key{buffer}{scale})"
+
+    def compile(self) -> Callable[..., None]:
+        """The compiled driver of one block, from this process, from disk, or built now."""
+        injected = {name: f for name, f in self.functions.items() if not _importable(f)}
+        return compile_source(self.source(), self.functions, injected).run
+
+
+_DRIVER = '''"""Generated by sdetheory.kernels: one block of paths, advanced and observed. Not to be edited."""
+
+import math
+
+import numpy as np
+from numba import njit
+
+from sdetheory.blocks import *
+from sdetheory.random import prefer_512
+{imports}
+
+inf, nan, pi = math.inf, math.nan, math.pi
+
+
+@njit(nogil=True, error_model="numpy")
+def advance(X, Z, V, step, n_steps, t0, dt, S, T, P{names}):
+    prefer_512()
+    rows, lanes = X.shape
+{advance}
+
+
+@njit(nogil=True, error_model="numpy")
+def observe(X, OUT, step, t0, dt, S, T, P{names}):
+    prefer_512()
+    rows, lanes = X.shape
+{observe}
+
+
+@njit(nogil=True, error_model="numpy", cache=True)
+def run(X, first_path, save_steps, batch, substeps, keyZ, keyV, scaleZ, scaleV, t0, dt, S, T, P, D, OUT{names}):
+    prefer_512()
+    rows, lanes = X.shape
+    Z = np.empty((batch * {z_rows}, lanes))
+    V = np.empty((batch * {v_rows}, lanes))
+    F = np.empty((batch * {z_rows} * substeps if substeps > 1 else 0, lanes))
+    B = np.empty_like(X)
+    step = 0
+    for save in range(save_steps.size):
+        while step < save_steps[save]:
+            n = min(batch, save_steps[save] - step)
+{draw}
+            B[:] = X
+            advance(X, Z, V, step, n, t0, dt, S, T, P{names})
+            if newly_diverged(X, D):  # find the step: once more, one step at a time
+                X[:] = B
+                for j in range(n):
+                    advance(X, Z[j * {z_rows}:], V[j * {v_rows}:], step + j, 1, t0, dt, S, T, P{names})
+                    mark_diverged(X, step + j + 1, D)
+            step += n
+        observe(X, OUT[save], step, t0, dt, S, T, P{names})
+        mask_diverged(OUT[save], D)
+'''
+
+
+def _python(function: Any) -> FunctionType:
+    return getattr(function, "py_func", function)
+
+
+def _importable(function: Any) -> bool:
+    """Whether another process finds this very function under its module and name."""
+    f = _python(function)
+    module = sys.modules.get(f.__module__)
+    spec = getattr(module, "__spec__", None)
+    return spec is not None and getattr(module, f.__qualname__, None) is function and hasattr(module, "__file__")
+
+
+def _import_line(name: str, function: Any) -> str:
+    f = _python(function)
+    return f"from {f.__module__} import {f.__qualname__} as {name}"
+
+
+def _files_behind(function: Any, seen: set[int]) -> Iterator[Path]:
+    """The source files of a compiled function and of every compiled function it names."""
+    if id(function) in seen or not hasattr(function, "py_func"):
+        return
+    seen.add(id(function))
+    f = function.py_func
+    yield Path(inspect.getfile(f))
+    for name in f.__code__.co_names:
+        yield from _files_behind(f.__globals__.get(name), seen)
+
+
+def cache_directory() -> Path:
+    """Where generated modules live: `SDETHEORY_CACHE`, else the user's cache folder, else a temporary one."""
+    named = os.environ.get("SDETHEORY_CACHE")
+    root = Path(named) if named else Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "sdetheory"
+    try:
+        root.mkdir(parents=True, exist_ok=True)
+        if os.access(root, os.W_OK):
+            return root
+    except OSError:
+        pass
+    fallback = Path(tempfile.gettempdir()) / f"sdetheory-{os.getuid() if hasattr(os, 'getuid') else 'user'}"
+    fallback.mkdir(parents=True, exist_ok=True)
+    return fallback
+
+
+_modules: dict[str, ModuleType] = {}
+
+
+def compile_source(source: str, functions: Mapping[str, Any], injected: Mapping[str, Any]) -> ModuleType:
+    """Import `source` as a module, from the folder of generated modules.
+
+    Its file is named by the hash of the text, of the files of the `functions` it calls and of the versions that compile it.
+    `injected` functions (from a notebook, say) have no importable name: they are put into the module, which then is
+    compiled anew in every process.
+    """
+    digest = hashlib.sha256(source.encode())
+    seen: set[int] = set()
+    from . import blocks, random  # the rooms that every driver calls
+
+    files = {Path(inspect.getfile(blocks)), Path(inspect.getfile(random))}
+    for function in functions.values():
+        files.update(_files_behind(function, seen))
+    for path in sorted(files):
+        digest.update(path.read_bytes() if path.exists() else str(path).encode())
+    digest.update(repr((numba.__version__, llvmlite.__version__, np.__version__, sys.version_info[:2])).encode())
+    if injected:
+        digest.update(repr(sorted((name, id(f)) for name, f in injected.items())).encode())
+        source = source.replace(", cache=True", "")
+    name = f"sdetheory_kernel_{digest.hexdigest()[:24]}"
+    if name in _modules:
+        return _modules[name]
+    path = cache_directory() / f"{name}.py"
+    if not path.exists() or path.read_text(encoding="utf-8") != source:
+        with tempfile.NamedTemporaryFile("w", dir=path.parent, delete=False, suffix=".tmp", encoding="utf-8") as file:
+            file.write(source)
+        os.replace(file.name, path)
+    spec = importlib.util.spec_from_file_location(name, path)
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module
+    spec.loader.exec_module(module)
+    for key, function in injected.items():
+        setattr(module, key, function if hasattr(function, "py_func") else numba.njit(function))
+    _modules[name] = module
+    return module

@@ -1,0 +1,104 @@
+r"""SGD with heavy-ball momentum and coupled weight decay, as torch.optim.SGD has it (dampening 0).
+
+.. math:: g_t = \nabla L(w_t) + \xi_t + \lambda w_t, \qquad v_{t+1} = \mu v_t + g_t, \qquad w_{t+1} = w_t - \eta v_{t+1}
+
+With :math:`\mu = 0` the buffer is the gradient itself and is not stored. Clock: steps.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from ..kernels import Program, block_function, per_lane
+from ..validation import finite_array
+from .assembly import Assembly
+from .update_rule import UpdateRule
+
+__all__ = ["SGD"]
+
+
+@block_function
+def sgd_step(W, G, lr, weight_decay):
+    """w ← w − η (g + λ w)."""
+    d, lanes = W.shape
+    for i in range(d):
+        for lane in range(lanes):
+            w = W[i, lane]
+            W[i, lane] = w - per_lane(lr, lane) * (G[i, lane] + per_lane(weight_decay, lane) * w)
+
+
+@block_function
+def momentum_step(W, V, G, lr, weight_decay, momentum):
+    """v ← μ v + (g + λ w); w ← w − η v."""
+    d, lanes = W.shape
+    for i in range(d):
+        for lane in range(lanes):
+            w = W[i, lane]
+            v = per_lane(momentum, lane) * V[i, lane] + (G[i, lane] + per_lane(weight_decay, lane) * w)
+            V[i, lane] = v
+            W[i, lane] = w - per_lane(lr, lane) * v
+
+
+class SGD(UpdateRule):
+    """SGD on a loss with its gradient noise.
+
+    Parameters
+    ----------
+    loss : Loss
+        Its `noise` is the gradient noise; without one this is gradient descent.
+    lr : float or schedule
+        Learning rate η > 0; a schedule gives one value a step.
+    weight_decay : float or schedule
+        λ ≥ 0, coupled: λ w is added to the gradient.
+    momentum : float or schedule
+        μ in [0, 1).
+    v0 : array_like (d,) or (n_paths, d), optional
+        Momentum buffer before the first step; zeros unless told.
+
+    Examples
+    --------
+    >>> import sdetheory as sdt
+    >>> loss = sdt.losses.RayleighQuotient([1.0, 0.0, 0.0], noise=sdt.losses.TangentNoise(0.5))
+    >>> rule = sdt.SGD(loss, lr=0.1, weight_decay=0.05)
+    >>> runs = sdt.simulate(rule, [1.0, 1.0, 0.0], n_steps=100, n_paths=4, observe=["sq_norm"], rng=0)
+    >>> runs.sq_norm.shape
+    (4, 1)
+    """
+
+    hyperparameters = ("lr", "weight_decay", "momentum")
+
+    def __init__(self, loss: Any, *, lr: Any, weight_decay: Any = 0.0, momentum: Any = 0.0, v0: ArrayLike | None = None) -> None:
+        super().__init__(loss, lr=lr, weight_decay=weight_decay, momentum=momentum)
+        self.v0 = None if v0 is None else np.atleast_2d(finite_array("v0", v0))
+        if self.v0 is not None and self.v0.shape[1] != loss.dim:
+            raise ValueError(f"v0: expected shape ({loss.dim},) or (n_paths, {loss.dim}), got {np.shape(v0)}")
+
+    def has_momentum(self, swept: tuple[str, ...] = ()) -> bool:
+        """Whether a momentum buffer is part of the state."""
+        return "momentum" in swept or self.v0 is not None or not self.is_zero("momentum")
+
+    def initial_state(self, w0: NDArray[np.float64], swept: tuple[str, ...] = ()) -> NDArray[np.float64]:
+        """States (n, rows) that start at the weights w0 (n, d): w, and v where there is momentum."""
+        w0 = super().initial_state(w0)
+        if not self.has_momentum(swept):
+            return w0
+        if self.v0 is None:
+            return np.concatenate([w0, np.zeros_like(w0)], axis=1)
+        n = max(len(w0), len(self.v0))
+        return np.concatenate([np.broadcast_to(w0, (n, self.dim)), np.broadcast_to(self.v0, (n, self.dim))], axis=1)
+
+    def program(self, observe: Any = None, swept: tuple[str, ...] = ()) -> Program:
+        """The kernels of one step; swept hyperparameters have one value a path."""
+        d = self.dim
+        assembly = Assembly(self.loss, self.hyperparameters, swept)
+        if self.has_momentum(swept):
+            rows = 2 * d
+            step = assembly.call("momentum_step", momentum_step, f"X[:{d}]", f"X[{d}:]", f"S[:{d}]", *self.hyperparameters)
+        else:
+            rows = d
+            step = assembly.call("sgd_step", sgd_step, f"X[:{d}]", f"S[:{d}]", "lr", "weight_decay")
+        statements = [*assembly.stochastic_gradient("j", f"S[:{d}]"), step]
+        return assembly.program(rows, [assembly.gradient_noise()], statements, observe)
