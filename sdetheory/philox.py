@@ -52,20 +52,24 @@ def fma(typing_context, x, y, z):
     return types.float64(types.float64, types.float64, types.float64), codegen
 
 
-def _host_has_512() -> bool:
-    return bool(llvm.get_host_cpu_features().get("avx512f", False)) and os.environ.get("SDETHEORY_PREFER_256", "") != "1"
+def _vector_width() -> int | None:
+    """The width to ask for, in bits; None leaves it to LLVM."""
+    if os.environ.get("SDETHEORY_PREFER_256", "") == "1":
+        return 256
+    return 512 if llvm.get_host_cpu_features().get("avx512f", False) else None
 
 
 @intrinsic
 def prefer_512(typing_context):
-    """Ask for 512-bit vectors in the kernel that calls this; LLVM prefers 256 bits even where AVX-512 is at hand.
+    """Ask for 512-bit vectors in the kernel that calls this: LLVM takes 256 on many processors with AVX-512.
 
-    Does nothing on processors without AVX-512F, or with SDETHEORY_PREFER_256=1 in the environment when the kernel is
-    compiled (kernels already in Numba's cache keep their width). Only speed depends on it, never a bit of the result.
+    Does nothing on processors without AVX-512F, and asks for 256 bits if SDETHEORY_PREFER_256=1 is in the environment when
+    the kernel is compiled (kernels already in Numba's cache keep their width). Only speed depends on it, no bit of a result.
     """
     def codegen(context, builder, signature, args):
-        if _host_has_512():
-            set.add(builder.function.attributes, '"prefer-vector-width"="512"')
+        width = _vector_width()
+        if width is not None:
+            set.add(builder.function.attributes, f'"prefer-vector-width"="{width}"')
         return context.get_dummy_value()
     return types.void(), codegen
 

@@ -90,9 +90,9 @@ def stream_key(rng: RNG, stream: str) -> np.uint64:
 
     Examples
     --------
-    >>> stream_key(0, "path") == stream_key(np.random.SeedSequence(0), "path")
-    True
-    >>> stream_key(0, "path") == stream_key(0, "initial")
+    >>> stream_key(0, "path")
+    np.uint64(13488648076090635467)
+    >>> bool(stream_key(0, "path") == stream_key(0, "initial"))
     False
     """
     if not isinstance(stream, str):
@@ -232,7 +232,9 @@ def coarsen_block(fine, out, levels):
     prefer_512()
     rows = fine.shape[0]
     if levels == 0:
-        out[:, :] = fine
+        for row in range(rows):
+            for lane in range(fine.shape[1]):
+                out[row, lane] = fine[row, lane]
     for level in range(levels):
         rows >>= 1
         target = out if level == levels - 1 else fine
