@@ -1,0 +1,8 @@
+"""Closed forms of the papers as `Formula`s, one module a paper: numbers, LaTeX and derivation from one expression.
+
+This room knows no simulation: what it predicts is held against measurements in `claims.py` and `paper_checks/`.
+"""
+
+from .formula import CLOCKS, Formula, closed_form
+
+__all__ = ["CLOCKS", "Formula", "closed_form"]
