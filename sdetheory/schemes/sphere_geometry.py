@@ -45,21 +45,32 @@ def radial_residuals(sde: SDE) -> tuple[sympy.Expr, list[sympy.Expr]]:
 def vanishes_on_sphere(expression: sympy.Expr, states: tuple[sympy.Symbol, ...]) -> bool:
     r"""Whether an expression is shown to vanish on |x| = 1.
 
-    First modulo the ideal of :math:`|x|^2 - 1`; then, for what is no rational function, on the stereographic chart
-    :math:`x = (2u, |u|^2 - 1)/(|u|^2 + 1)`, whose image is dense.
+    First modulo the ideal of :math:`|x|^2 - 1`, with functions and roots as free generators; then on the stereographic
+    chart :math:`x = (2u, |u|^2 - 1)/(|u|^2 + 1)`, whose image is dense.
     """
-    numerator = sympy.numer(sympy.together(expression))
-    if numerator == 0:
+    names: dict[sympy.Expr, sympy.Dummy] = {}
+
+    def generator(function: sympy.Expr) -> sympy.Expr:
+        on_sphere = function.func(*(_modulo_sphere(argument, states) for argument in function.args))
+        return names.setdefault(on_sphere, sympy.Dummy()) if on_sphere.free_symbols & {*states} else on_sphere
+
+    rational = sympy.sympify(expression).replace(_is_no_rational_operation, generator)
+    if sympy.expand(_modulo_sphere(sympy.numer(sympy.together(rational)), states)) == 0:
         return True
-    try:
-        _, remainder = sympy.reduced(numerator, [sum(x**2 for x in states) - 1], *states)
-        if sympy.expand(remainder) == 0:
-            return True
-    except sympy.PolynomialError:
-        pass
     if len(states) == 1:
         return all(sympy.simplify(expression.subs(states[0], end)) == 0 for end in (-1, 1))
     u = [sympy.Dummy(f"u{i}", real=True) for i in range(len(states) - 1)]
     square = sum(c**2 for c in u)
     chart = dict(zip(states, [*(2 * c / (square + 1) for c in u), (square - 1) / (square + 1)], strict=True))
     return bool(sympy.simplify(expression.subs(chart, simultaneous=True)) == 0)
+
+
+def _is_no_rational_operation(e: sympy.Expr) -> bool:
+    return bool(e.is_Function or (e.is_Pow and not e.exp.is_Integer))
+
+
+def _modulo_sphere(e: sympy.Expr, states: tuple[sympy.Symbol, ...]) -> sympy.Expr:
+    """Remainder of a polynomial in the states modulo |x|² − 1; anything else is left as it is."""
+    if not e.is_polynomial(*states) or not e.free_symbols & {*states}:
+        return e
+    return sympy.reduced(e, [sum(x**2 for x in states) - 1], *states)[1]
