@@ -1,0 +1,301 @@
+r"""What an Itô SDE is here: expressions for drift and diffusion.
+
+.. math:: dX = a(X, t)\,dt + b(X, t)\,dW, \qquad a \in R^d,\; b \in R^{d\times m},\; W \in R^m
+
+The same object is read as theory (`sdetheory.symbolic`) and as a kernel (`sdetheory.schemes`); its clock is that of its drift.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Callable, Mapping, Sequence
+from functools import cached_property
+from typing import Any
+
+import sympy
+
+from .symbolic import conversions, ito, moments, stationarity
+from .symbolic.noise_structure import noise_types
+from .symbolic.notation import latex, symbol
+from .symbolic.tracing import trace
+from .validation import integer
+
+__all__ = ["SDE"]
+
+
+class SDE:
+    r"""The Itô SDE dX = a(X, t) dt + b(X, t) dW, in SymPy.
+
+    Parameters
+    ----------
+    states : symbol or sequence of d symbols
+        The state.
+    drift : (d,) or (d, 1) expressions; a scalar where d = 1
+        a, on the clock of `time`.
+    diffusion : (d, m) expressions; a scalar or (m,) where d = 1
+        b, one column a Brownian motion.
+    time : symbol, optional
+        Time; by default the symbol named `t` in the coefficients, else `symbol("t")`.
+
+    Attributes
+    ----------
+    states, time, dim, noise_dim : d states, the time symbol, d, m
+    drift, diffusion : immutable matrices (d, 1), (d, m)
+    parameters : frozenset of the other symbols
+    noise_types : frozenset of "additive", "scalar", "diagonal", "commutative"
+
+    Raises
+    ------
+    TypeError, ValueError
+        Coefficients that are not SymPy expressions, shapes that do not fit, symbols that repeat or share a name.
+
+    >>> x, mu, s = sympy.symbols("x mu sigma")
+    >>> gbm = SDE([x], drift=[mu * x], diffusion=[[s * x]])
+    >>> gbm
+    SDE(dx = mu*x dt + sigma*x dW)
+    >>> gbm.generator(x**2)
+    x**2*(2*mu + sigma**2)
+    """
+
+    symbolic = True
+
+    def __init__(self, states: Any, drift: Any, diffusion: Any, *, time: sympy.Symbol | None = None) -> None:
+        self.states: tuple[sympy.Symbol, ...] = _states(states)
+        d = len(self.states)
+        a, b = _drift(drift, d), _diffusion(diffusion, d)
+        self.time: sympy.Symbol = _time(time, self.states, a.free_symbols | b.free_symbols)
+        self.dim, self.noise_dim = d, b.shape[1]
+        self._coefficients = (a, b)
+        free = (a.free_symbols | b.free_symbols) - {*self.states, self.time}
+        self.parameters: frozenset[sympy.Symbol] = frozenset(free)
+        named: dict[str, sympy.Symbol] = {}
+        for s in [*self.states, self.time, *sorted(free, key=str)]:
+            if s.name in named:
+                raise ValueError(f"parameters: expected one symbol a name, got two named {s.name!r} with different assumptions; "
+                                 "create each symbol once")
+            named[s.name] = s
+        self._named = named
+
+    @property
+    def drift(self) -> sympy.ImmutableMatrix:
+        """a(x, t), shape (d, 1)."""
+        self._needs_expressions("drift")
+        return self._coefficients[0]
+
+    @property
+    def diffusion(self) -> sympy.ImmutableMatrix:
+        """b(x, t), shape (d, m)."""
+        self._needs_expressions("diffusion")
+        return self._coefficients[1]
+
+    @cached_property
+    def noise_types(self) -> frozenset[str]:
+        """The classes of noise that SymPy shows b to be in; for callables only "scalar" can be known."""
+        if not self.symbolic:
+            return frozenset({"scalar"} if self.noise_dim == 1 else ())
+        return noise_types(self)
+
+    def subs(self, mapping: Mapping[sympy.Symbol | str, Any]) -> SDE:
+        """The SDE with parameters put in (numbers or expressions), or states and time renamed (symbols).
+
+        >>> x, mu = sympy.symbols("x mu")
+        >>> SDE(x, -mu * x, 1).subs({"mu": 2})
+        SDE(dx = -2*x dt + 1 dW)
+        """
+        self._needs_expressions("subs")
+        put: dict[sympy.Symbol, sympy.Expr] = {}
+        for key, value in dict(mapping).items():
+            name = key.name if isinstance(key, sympy.Symbol) else key
+            if name not in self._named:
+                near = difflib.get_close_matches(str(name), self._named, n=1)
+                raise ValueError(f"mapping: expected names among {', '.join(map(repr, self._named))}, got {name!r}"
+                                 f"{f'; did you mean {near[0]!r}?' if near else ''}")
+            known, value = self._named[name], ito.expression(str(name), value)
+            if known not in self.parameters and not isinstance(value, sympy.Symbol):
+                raise ValueError(f"mapping: expected a symbol for the state or time {name!r}, got {value}; "
+                                 "only parameters take values")
+            put[known] = value
+        a, b = (matrix.subs(put, simultaneous=True) for matrix in self._coefficients)
+        return SDE([put.get(s, s) for s in self.states], a, b, time=put.get(self.time, self.time))
+
+    def generator(self, f: Any) -> sympy.Expr:
+        """L f = ∂_t f + a·∇f + ½ tr(b bᵀ ∇²f)."""
+        return ito.generator(self._needs_expressions("generator"), f)
+
+    def L0(self, f: Any) -> sympy.Expr:
+        """The Itô–Taylor operator L⁰, the same as `generator`."""
+        return ito.L0(self._needs_expressions("L0"), f)
+
+    def L(self, j: int, f: Any) -> sympy.Expr:
+        """The Itô–Taylor operator L^j f = b_j·∇f, j = 0 … m-1."""
+        return ito.L(self._needs_expressions("L"), j, f)
+
+    def ito_formula(self, f: Any) -> ito.ItoDifferential:
+        """df as (drift, diffusion); for a sequence of k functions as matrices (k, 1) and (k, m)."""
+        return ito.ito_formula(self._needs_expressions("ito_formula"), f)
+
+    def transform(self, new: Mapping[sympy.Symbol, Any], inverse: Mapping[sympy.Symbol, Any]) -> SDE:
+        """The SDE of y = f(x): `new` maps each y to f(x), `inverse` each x to its expression in y.
+
+        >>> x = sympy.Symbol("x", positive=True); y = sympy.Symbol("y", real=True)
+        >>> SDE(x, x, x).transform({y: sympy.log(x)}, {x: sympy.exp(y)})
+        SDE(dy = 1/2 dt + 1 dW)
+        """
+        differential = self.ito_formula(list(new.values()))
+        if set(inverse) != set(self.states):
+            raise ValueError(f"inverse: expected an expression for each of {self.states}, got {tuple(inverse)}")
+        for y, f in new.items():
+            if sympy.simplify(ito.expression(str(y), f).subs(inverse, simultaneous=True) - y) != 0:
+                raise ValueError(f"inverse: expected {f} to become {y} under it, got "
+                                 f"{sympy.simplify(sympy.sympify(f).subs(inverse, simultaneous=True))}")
+        a, b = (matrix.subs(inverse, simultaneous=True).applyfunc(sympy.simplify) for matrix in differential)
+        return SDE(list(new), a, b, time=self.time)
+
+    def to_stratonovich(self) -> conversions.Stratonovich:
+        """The same process with Stratonovich integrals."""
+        return conversions.to_stratonovich(self._needs_expressions("to_stratonovich"))
+
+    @classmethod
+    def from_stratonovich(cls, states: Any, drift: Any, diffusion: Any, *, time: sympy.Symbol | None = None) -> SDE:
+        """The Itô SDE of dX = drift dt + diffusion ∘ dW; parameters as for `SDE`."""
+        as_given = cls(states, drift, diffusion, time=time)
+        correction = conversions.ito_correction(as_given.states, as_given.diffusion)
+        a = (as_given.drift + correction).applyfunc(sympy.simplify)
+        return cls(as_given.states, a, as_given.diffusion, time=as_given.time)
+
+    def moment_equations(self, order: int = 2) -> moments.MomentEquations:
+        """The linear ODEs of E[x^α], |α| ≤ order: closed, or with the moments that are missing."""
+        return moments.moment_equations(self._needs_expressions("moment_equations"), order)
+
+    def is_stationary(self, density: Any) -> stationarity.StationarityResult:
+        """Whether the density (up to a constant) solves the stationary Fokker–Planck equation; true or false as a bool."""
+        return stationarity.check_stationary(self._needs_expressions("is_stationary"), density)
+
+    @classmethod
+    def from_callables(cls, drift: Callable[..., Any], diffusion: Callable[..., Any], dim: int = 1, noise_dim: int = 1, *,
+                       states: Any = None, time: sympy.Symbol | None = None) -> SDE:
+        """The SDE of Python functions `drift(x, t)` and `diffusion(x, t)`, plain or compiled by Numba.
+
+        Parameters
+        ----------
+        drift, diffusion : callables of (x, t)
+            x is a number where d = 1, else a sequence of d numbers. They return (d,) and (d, m) values; sizes 1 may be
+            left out where d = 1.
+        dim, noise_dim : int
+            d and m.
+        states, time : symbols, optional
+            Names; x, or x_0 … x_{d-1}, and t unless given.
+
+        Returns
+        -------
+        SDE
+            An ordinary one where the functions can be run on symbols; else one with `symbolic == False` that holds them as
+            `drift_function` and `diffusion_function`: it can be simulated, and says so when asked for theory.
+
+        >>> SDE.from_callables(lambda x, t: -x, lambda x, t: 0.5 * x)
+        SDE(dx = -x dt + 0.5*x dW)
+        """
+        d, m = integer("dim", dim, at_least=1), integer("noise_dim", noise_dim, at_least=1)
+        for name, function in (("drift", drift), ("diffusion", diffusion)):
+            if not callable(function):
+                raise TypeError(f"{name}: expected a callable of (x, t), got {function!r}; for expressions use SDE(...)")
+        names = _states([symbol("x")] if d == 1 else [symbol(f"x_{i}") for i in range(d)]) if states is None else _states(states)
+        if len(names) != d:
+            raise ValueError(f"states: expected {d} symbols for dim={d}, got {len(names)}")
+        clock = _time(time, names, set())
+        entries = [trace(getattr(f, "py_func", f), names, clock, shape) for f, shape in ((drift, (d,)), (diffusion, (d, m)))]
+        if entries[0] is not None and entries[1] is not None:
+            return cls(names, entries[0], sympy.Matrix(d, m, entries[1]), time=clock)
+        opaque = cls(names, [0] * d, sympy.zeros(d, m), time=clock)
+        opaque.symbolic = False
+        opaque.drift_function, opaque.diffusion_function = drift, diffusion
+        return opaque
+
+    drift_function: Callable[..., Any] | None = None
+    diffusion_function: Callable[..., Any] | None = None
+
+    def _needs_expressions(self, what: str) -> SDE:
+        if not self.symbolic:
+            raise ValueError(f"{what}: expected an SDE given by expressions, got one given by Python functions that cannot be run on "
+                             "symbols; write drift and diffusion in SymPy: SDE(states, drift, diffusion)")
+        return self
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, SDE):
+            return NotImplemented
+        return self._key() == other._key()
+
+    def __hash__(self) -> int:
+        return hash(self._key())
+
+    def _key(self) -> tuple[Any, ...]:
+        return (self.states, self.time, self._coefficients, self.drift_function, self.diffusion_function)
+
+    def __repr__(self) -> str:
+        names = ", ".join(map(str, self.states))
+        if not self.symbolic:
+            return f"SDE(dim={self.dim}, noise_dim={self.noise_dim}, states=({names}), from Python functions)"
+        a, b = self._coefficients
+        if self.dim == self.noise_dim == 1:
+            return f"SDE(d{names} = {a[0]} d{self.time} + {b[0]} dW)"
+        return f"SDE(d({names}) = {list(a)} d{self.time} + {b.tolist()} dW)"
+
+    def _repr_latex_(self) -> str:
+        if not self.symbolic:
+            return ""
+        shown = [latex(e[0] if len(e) == 1 else e) for e in (sympy.ImmutableMatrix(self.states), *self._coefficients)]
+        return f"$$d{shown[0]} = {shown[1]}\\,d{latex(self.time)} + {shown[2]}\\,dW$$"
+
+
+def _states(states: Any) -> tuple[sympy.Symbol, ...]:
+    given = (states,) if isinstance(states, sympy.Symbol) else states
+    if isinstance(given, str) or not isinstance(given, Sequence | sympy.MatrixBase) or len(given) == 0:
+        raise TypeError(f"states: expected a non-empty sequence of SymPy symbols, got {states!r}; use sympy.symbols('x y')")
+    for s in given:
+        if not isinstance(s, sympy.Symbol) or not s.is_commutative:
+            raise TypeError(f"states: expected SymPy symbols, got {s!r}; use sympy.Symbol('x', real=True)")
+    if len(set(given)) < len(given):
+        raise ValueError(f"states: expected distinct symbols, got {tuple(given)}")
+    return tuple(given)
+
+
+def _time(time: Any, states: Sequence[sympy.Symbol], free: set[sympy.Symbol]) -> sympy.Symbol:
+    if time is None:
+        named = [s for s in free if s.name == "t" and s not in states]
+        return named[0] if named else symbol("t")
+    if not isinstance(time, sympy.Symbol) or time in states:
+        raise TypeError(f"time: expected a SymPy symbol that is no state, got {time!r}")
+    return time
+
+
+def _drift(drift: Any, d: int) -> sympy.ImmutableMatrix:
+    rows = _rows("drift", drift)
+    entries = [e for row in rows for e in row]
+    if len(entries) != d or (len(rows) > 1 and any(len(row) != 1 for row in rows)):
+        raise ValueError(f"drift: expected {d} expression(s), one a state, got {len(entries)} in shape "
+                         f"{(len(rows), len(rows[0]) if rows else 0)}")
+    return sympy.ImmutableMatrix(d, 1, entries)
+
+
+def _diffusion(diffusion: Any, d: int) -> sympy.ImmutableMatrix:
+    rows = _rows("diffusion", diffusion)
+    widths = {len(row) for row in rows}
+    if len(rows) != d or len(widths) != 1 or 0 in widths:
+        flat = ("; write one column as [[b1], [b2], ...], independent noises as sympy.diag(b1, b2, ...)"
+                if len(rows) == 1 and d > 1 else "; give one row a state, one column a Brownian motion")
+        raise ValueError(f"diffusion: expected shape ({d}, m), got {len(rows)} row(s) of length {sorted(widths)}{flat}")
+    return sympy.ImmutableMatrix(rows)
+
+
+def _rows(name: str, value: Any) -> list[list[sympy.Expr]]:
+    """Rows of expressions of a scalar, a flat sequence (one row) or a nested one."""
+    if callable(value) and not isinstance(value, sympy.Basic | sympy.MatrixBase):
+        raise TypeError(f"{name}: expected SymPy expressions, got a callable; use SDE.from_callables(drift, diffusion, dim, noise_dim)")
+    value = value.tolist() if hasattr(value, "tolist") else value
+    if not isinstance(value, list | tuple | sympy.Tuple):
+        return [[ito.expression(name, value)]]
+    if any(isinstance(row, list | tuple | sympy.Tuple) for row in value):
+        if not all(isinstance(row, list | tuple | sympy.Tuple) for row in value):
+            raise ValueError(f"{name}: expected rows of one kind, got {value!r}")
+        return [[ito.expression(f"{name}[{i}][{j}]", e) for j, e in enumerate(row)] for i, row in enumerate(value)]
+    return [[ito.expression(f"{name}[{i}]", e) for i, e in enumerate(value)]]
