@@ -1,60 +1,33 @@
 r"""Claims: a statement, its derivation, a prediction, a measurement, and a wrong statement that must be told apart.
 
-A claim is confirmed when its derivation closes, every comparison of prediction and measurement is confirmed (the rule is in
-`evidence`), and its negative control is refuted by the same rule. What the check promises to see, the resolution, is written
-into the claim before any run, and so is the list of comparisons that share the budget of false alarms.
+A claim is confirmed when its derivation closes, every comparison of prediction and measurement is confirmed (the rule
+is in `evidence`), and its negative control is refuted by the same rule. What the check promises to see, the
+resolution, is written into the claim before any run, and so is the list of comparisons that share the budget of false
+alarms.
 """
 
 from __future__ import annotations
 
-import hashlib
 import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import KW_ONLY, dataclass, field
-from typing import Any, Literal, Protocol
+from typing import Any, Protocol
 
 import numpy as np
 
 from .evidence import Between, ClaimError, Comparison, Relative, Resolution, compare, gap, power_to_refute
 from .stats.multiple import alpha_for
+from .trials import SCALE, Mode, Run, entropy_of, stream_of
 from .validation import integer
 from .verdicts import ControlOutcome, Verdict, decide
 
 __all__ = ["Claim", "ClaimError", "Control", "Relative", "Resolution", "Run", "verdict_from_error", "verify_all"]
 
 BUDGET = 1e-3
-Mode = Literal["quick", "default", "thorough"]
-_SCALE = {"quick": 0.25, "default": 1, "thorough": 16}
 
 
 class _Derivation(Protocol):
     def verify(self) -> Any: ...
-
-
-@dataclass
-class Run:
-    """What a simulation is handed: its random numbers, its size, and a place to leave data for the figure.
-
-    Parameters
-    ----------
-    rng : SeedSequence
-        A function of the root seed and the claim's id alone, so a claim draws the same numbers alone or among others.
-    mode : {"quick", "default", "thorough"}
-        `paths(n)` is n/4, n or 16 n: fixed before looking, so margins are twice, once or a quarter as wide.
-    progress : bool
-        Whether to show progress.
-    data : dict
-        Arrays or datasets for the figure.
-    """
-
-    rng: np.random.SeedSequence
-    mode: Mode = "default"
-    progress: bool = False
-    data: dict[str, Any] = field(default_factory=dict)
-
-    def paths(self, n: int) -> int:
-        """Return the number of paths in this mode where the default mode has n."""
-        return max(2, int(n * _SCALE[self.mode]))
 
 
 Predictions = Mapping[str, Any] | Callable[[], Mapping[str, Any]]
@@ -66,9 +39,9 @@ class Control:
     """A statement that is wrong in one stated, modest way; every comparison it names must come out refuted.
 
     Give either `prediction`, wrong values at least twice the resolution away, judged by the claim's own numbers; or
-    `simulation`, the same measurement with the statement broken by one named change (same random numbers), judged against the
-    right prediction. `effect` states by how much the change should move each comparison, where that is known: the power
-    follows from it.
+    `simulation`, the same measurement with the statement broken by one named change (same random numbers), judged
+    against the right prediction. `effect` states by how much the change should move each comparison, where that is
+    known: the power follows from it.
     """
 
     statement: str
@@ -132,7 +105,8 @@ class Claim:
         if not self.id or not self.statement:
             raise ClaimError(f"claim {self.id!r}: expected an id and a statement that are not empty")
         if (self.derivation is None) != self.empirical:
-            raise ClaimError(f"{self.id}: expected a derivation, or empirical=True for a claim that is a measurement, got "
+            raise ClaimError(f"{self.id}: expected a derivation, or empirical=True "
+                             f"for a claim that is a measurement, got "
                              f"{'both' if self.empirical else 'neither'}")
         if not self.resolution:
             raise ClaimError(f"{self.id}: expected the resolution of at least one comparison, got none")
@@ -164,31 +138,33 @@ class Claim:
         budget : float
             The probability to refute any of them although all statements are true.
         """
-        if mode not in _SCALE:
-            raise ValueError(f"mode: expected one of {', '.join(_SCALE)}, got {mode!r}")
+        if mode not in SCALE:
+            raise ValueError(f"mode: expected one of {', '.join(SCALE)}, got {mode!r}")
         started = time.perf_counter()
         shared = integer("n_comparisons", self.n_comparisons if n_comparisons is None else n_comparisons,
                          at_least=self.n_comparisons)
         alpha = alpha_for(budget, shared)
-        seed = _entropy(rng)
+        seed = entropy_of(rng)
         right = self._predictions(self.prediction, "prediction")
         rho = {name: r.absolute(f"{self.id}, {name}", right[name]) for name, r in self._resolutions.items()}
         wrong = self._wrong_predictions(right, rho)
         proof, proof_seconds, residuals = self._derive()
 
-        run = Run(_child(seed, self.id), mode, progress)
+        run = Run(stream_of(seed, self.id), mode, progress)
         measured = self._measure(self.simulation, run, set(rho))
         comparisons = [c for name in rho for c in compare(measured[name], name, right[name], alpha, rho[name])]
-        control = self._control(wrong, right, rho, measured, alpha, Run(_child(seed, self.id), mode, progress))
+        control = self._control(wrong, right, rho, measured, alpha, Run(stream_of(seed, self.id), mode, progress))
         status, reason = decide(proof, comparisons, control.status)
-        return Verdict(self.id, self.title, self.paper, status, reason, proof, proof_seconds, residuals, tuple(comparisons),
+        return Verdict(self.id, self.title, self.paper, status, reason, proof, proof_seconds,
+                       residuals, tuple(comparisons),
                        control, seed, mode, time.perf_counter() - started, run=run)
 
     def _predictions(self, given: Predictions, what: str) -> dict[str, Any]:
         values = dict(given() if callable(given) else given)
         unknown = set(values) - set(self.resolution)
         if unknown or (what == "prediction" and set(values) != set(self.resolution)):
-            raise ClaimError(f"{self.id}: expected {what}s for the comparisons {sorted(self.resolution)}, got {sorted(values)}")
+            raise ClaimError(f"{self.id}: expected {what}s for the comparisons {sorted(self.resolution)}, "
+                             f"got {sorted(values)}")
         if not values:
             raise ClaimError(f"{self.id}: expected at least one {what}, got none")
         for name, value in values.items():
@@ -205,7 +181,8 @@ class Claim:
             nearest = np.min if self._resolutions[name].points > 1 else np.max
             apart = nearest(_gaps(value, right[name]) / np.asarray(rho[name]))
             if apart < 2 * (1 - 1e-9):  # a ratio of products of floats
-                raise ClaimError(f"{self.id}, {name}: expected a control at least 2 resolutions away from the statement, got "
+                raise ClaimError(f"{self.id}, {name}: expected a control at least 2 resolutions "
+                                 f"away from the statement, got "
                                  f"{apart:.3g}; state a coarser wrong value, or a finer resolution")
         return wrong
 
@@ -227,7 +204,8 @@ class Claim:
         for name, evidence in measured.items():
             points = len(evidence) if hasattr(evidence, "__len__") else 1
             if points != self._resolutions[name].points:
-                raise ClaimError(f"{self.id}, {name}: expected {self._resolutions[name].points} point(s) as the resolution "
+                raise ClaimError(f"{self.id}, {name}: expected {self._resolutions[name].points} "
+                                 f"point(s) as the resolution "
                                  f"declares, got {points}; declare Resolution(rho, points={points}) before the run")
         return measured
 
@@ -239,7 +217,8 @@ class Claim:
             found = control.simulation(run)
             names = [name for name in rho if name in found]
             if not found or set(found) - set(rho):
-                raise ClaimError(f"{self.id}: expected the control to measure some of {sorted(rho)}, got {sorted(found)}")
+                raise ClaimError(f"{self.id}: expected the control to measure some of {sorted(rho)}, "
+                                 f"got {sorted(found)}")
             measured, wrong = found, {name: right[name] for name in names}
         comparisons: list[Comparison] = []
         powers: list[float] = []
@@ -264,19 +243,6 @@ def _gaps(a: Any, b: Any) -> np.ndarray:
     return np.abs(np.asarray(a, dtype=float) - np.asarray(b, dtype=float))
 
 
-def _entropy(rng: Any) -> int:
-    if isinstance(rng, np.random.Generator):
-        return int(rng.integers(2**63))
-    if isinstance(rng, np.random.SeedSequence):
-        return int.from_bytes(rng.generate_state(4).tobytes(), "little")
-    return integer("rng", rng, at_least=0, remedy="pass an int, a SeedSequence or a Generator")
-
-
-def _child(seed: int, claim_id: str) -> np.random.SeedSequence:
-    digest = hashlib.sha256(claim_id.encode()).digest()
-    return np.random.SeedSequence(seed, spawn_key=tuple(np.frombuffer(digest[:16], dtype="<u4").tolist()))
-
-
 def verify_all(claims: Iterable[Claim], rng: Any = 0, mode: Mode = "default", *, budget: float = BUDGET,
                progress: bool = False) -> list[Verdict]:
     """Verify claims under one family-wise budget shared by all their comparisons; an exception in a claim is raised."""
@@ -285,11 +251,13 @@ def verify_all(claims: Iterable[Claim], rng: Any = 0, mode: Mode = "default", *,
     if len(set(ids)) < len(ids):
         raise ClaimError(f"claims: expected distinct ids, got {ids}")
     total = sum(claim.n_comparisons for claim in claims)
-    seed = _entropy(rng)
+    seed = entropy_of(rng)
     return [claim.verify(seed, mode, n_comparisons=total, budget=budget, progress=progress) for claim in claims]
 
 
-def verdict_from_error(claim: Claim, error: BaseException, *, rng: Any = 0, mode: Mode = "default", seconds: float = 0.0) -> Verdict:
+def verdict_from_error(claim: Claim, error: BaseException, *, rng: Any = 0, mode: Mode = "default",
+                       seconds: float = 0.0) -> Verdict:
     """Return the verdict "error" for a claim whose verification raised."""
-    return Verdict(claim.id, claim.title, claim.paper, "error", f"{type(error).__name__}: {error}", seed=_entropy(rng), mode=mode,
-                   seconds=seconds, error=error, control=ControlOutcome("not run", claim.negative_control.statement, None))
+    control = ControlOutcome("not run", claim.negative_control.statement, None)
+    return Verdict(claim.id, claim.title, claim.paper, "error", f"{type(error).__name__}: {error}", control=control,
+                   seed=entropy_of(rng), mode=mode, seconds=seconds, error=error)

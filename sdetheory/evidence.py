@@ -4,7 +4,8 @@ r"""Evidence: what a simulation returns, and the rule that holds it against a pr
     confirmed     not refuted, and z·se + b <= rho
     inconclusive  neither: the errors are too large to see an error of size rho in theta
 
-z comes from the family-wise budget, b bounds the discretisation error, rho is the resolution the claim promised beforehand.
+z comes from the family-wise budget, b bounds the discretisation error, rho is the resolution the claim promised
+beforehand.
 """
 
 from __future__ import annotations
@@ -22,8 +23,10 @@ from scipy import special
 from .stats.estimates import Estimate, critical_value
 from .stats.two_sample import Distance
 
-__all__ = ["Between", "ClaimError", "Comparison", "Distance", "Estimate", "Exact", "Relative", "Resolution", "compare", "gap",
-           "power_to_refute"]
+__all__ = [
+    "Between", "ClaimError", "Comparison", "Distance", "Estimate", "Exact", "Relative", "Resolution", "compare", "gap",
+    "power_to_refute",
+]
 
 POWER = 0.9  # at which "smallest detectable" is stated
 
@@ -47,8 +50,8 @@ Prediction = float | Between
 class Exact:
     """A value known up to rounding: |value - theta| <= rounding where the statement is exact.
 
-    `rounding` is derived by the caller: c · eps · condition · steps. Arrays are compared entry by entry and count as one
-    comparison, at the entry that is worst relative to its bound. A value that is not finite is refuted.
+    `rounding` is derived by the caller: c · eps · condition · steps. Arrays are compared entry by entry and count as
+    one comparison, at the entry that is worst relative to its bound. A value that is not finite is refuted.
     """
 
     value: float | NDArray[np.float64]
@@ -56,7 +59,8 @@ class Exact:
 
     def __post_init__(self) -> None:
         bound = np.asarray(self.rounding, dtype=float)
-        if not (bound >= 0).all() or np.isinf(bound).any() or np.broadcast(bound, self.value).shape != np.shape(self.value):
+        fits = np.broadcast(bound, self.value).shape == np.shape(self.value)
+        if not fits or not (bound >= 0).all() or np.isinf(bound).any():
             raise ValueError(f"rounding: expected finite bounds >= 0, one or as many as values {np.shape(self.value)}, "
                              f"got {self.rounding!r}")
 
@@ -104,7 +108,7 @@ def _decide(deviation: float, margin: float, achieved: float, resolution: float)
 
 
 class ClaimError(ValueError):
-    """A claim that is not well posed: names that do not match, or a control too near to the statement it should break."""
+    """A claim that is not well posed: names that do not match, or a control too near to the statement it breaks."""
 
 
 @dataclass(frozen=True)
@@ -116,7 +120,7 @@ class Relative:
 
 @dataclass(frozen=True)
 class Resolution:
-    """The smallest error of the prediction that a comparison promises to see, at each of `points` points fixed beforehand."""
+    """The smallest error of a prediction that is sure to be seen, at each of `points` points fixed beforehand."""
 
     rho: float | Relative
     points: int = 1
@@ -129,7 +133,8 @@ class Resolution:
                 raise ClaimError(f"{name}: expected an absolute resolution for an inequality, got {rho}")
             rho = rho.fraction * np.abs(np.asarray(predicted, dtype=float))
         if not np.all(np.asarray(rho) > 0):
-            raise ClaimError(f"{name}: expected a resolution > 0, got {rho!r}; give an absolute one where the prediction is 0")
+            raise ClaimError(f"{name}: expected a resolution > 0, got {rho!r}; "
+                             f"give an absolute one where the prediction is 0")
         return rho
 
 
@@ -139,7 +144,8 @@ def compare(evidence: Any, name: str, predicted: Any, alpha: float, resolution: 
 
     An evidence kind of your own joins in by `compare.register(Kind)`. Returns one comparison a point.
     """
-    raise TypeError(f"{name}: expected an Estimate, Exact or Distance from the simulation, got {type(evidence).__name__}")
+    raise TypeError(f"{name}: expected an Estimate, Exact or Distance from the simulation, "
+                    f"got {type(evidence).__name__}")
 
 
 @compare.register
@@ -155,13 +161,14 @@ def _(evidence: Estimate, name: str, predicted: Any, alpha: float, resolution: A
         status = _decide(gap(float(point.value), target), margin, margin, rho)
         if point.excluded:
             status = "inconclusive"
-            remedy = (f"{point.excluded} path(s) diverged, and a mean over the others is another quantity: remove the cause, or "
-                      "state the condition in the claim and select paths by it")
+            remedy = (f"{point.excluded} path(s) diverged, and a mean over the others is another quantity: remove the "
+                      "cause, or state the condition in the claim and select paths by it")
         else:
             remedy = _remedy(point, alpha, rho) if status == "inconclusive" else ""
-        comparisons.append(Comparison(
-            name if np.ndim(evidence.value) == 0 else f"{name}[{i}]", target, float(point.value), float(point.stderr), bias, z,
-            rho, status, margin + bias + float(special.ndtri(POWER)) * float(point.stderr), remedy))
+        label = name if np.ndim(evidence.value) == 0 else f"{name}[{i}]"
+        seen = margin + bias + float(special.ndtri(POWER)) * float(point.stderr)
+        comparisons.append(Comparison(label, target, float(point.value), float(point.stderr), bias, z, rho, status,
+                                      seen, remedy))
     return comparisons
 
 
@@ -180,7 +187,8 @@ def _(evidence: Exact, name: str, predicted: Any, alpha: float, resolution: Any)
     status = _decide(deviation[worst], float(bound[worst]), float(bound[worst]), float(rhos[worst]))
     remedy = f"rounding may reach {bound[worst]:.2g}: fewer steps, a better conditioned case or a sharper bound" \
         if status == "inconclusive" else ""
-    return [Comparison(name, targets[worst], float(value[worst]), 0.0, float(bound[worst]), 0.0, float(rhos[worst]), status,
+    return [Comparison(name, targets[worst], float(value[worst]), 0.0, float(bound[worst]), 0.0,
+                       float(rhos[worst]), status,
                        2 * float(bound[worst]), remedy)]
 
 
@@ -193,7 +201,8 @@ def _(evidence: Distance, name: str, predicted: Any, alpha: float, resolution: A
     status = _decide(evidence.statistic, evidence.critical(alpha), seen, rho)
     remedy = f"a distance of {seen:.2g} can be seen: {(seen / rho) ** 2:.3g} times as many paths in each sample" \
         if status == "inconclusive" else ""
-    return [Comparison(name, 0.0, evidence.statistic, evidence.scale, 0.0, evidence.coefficient(alpha), rho, status, seen, remedy)]
+    return [Comparison(name, 0.0, evidence.statistic, evidence.scale, 0.0, evidence.coefficient(alpha), rho,
+                       status, seen, remedy)]
 
 
 def power_to_refute(comparison: Comparison, evidence: Any, wrong_by: float) -> float:
@@ -224,7 +233,8 @@ def _remedy(point: Estimate, alpha: float, rho: float) -> str:
     if bias >= rho / 2 and room < 0.25 * rho:
         order = point.order or 1.0
         halvings = max(1, math.ceil(math.log2(2 * bias / rho) / order))
-        parts.append(f"the discretisation bound {bias:.2g} leaves no room in {rho:.2g}: halve the step {halvings} time(s)"
+        parts.append(f"the discretisation bound {bias:.2g} leaves no room in {rho:.2g}: "
+                     f"halve the step {halvings} time(s)"
                      + ("" if point.order else " (at order 1)"))
         room = rho / 2
     if point.n is None:
@@ -232,8 +242,8 @@ def _remedy(point: Estimate, alpha: float, rho: float) -> str:
         parts += [f"{factor:.3g} times as many paths"] if factor > 1 else []
     else:
         n = int(point.n)
-        # sigma may be larger than it came out: its upper 95 % limit for normal samples
-        sigma = noise * math.sqrt(n * (n - 1) / (2 * special.gammaincinv((n - 1) / 2, 0.05)))
+        # sigma may be larger than it came out: its upper 99.9 % limit for normal samples, less for heavy tails
+        sigma = noise * math.sqrt(n * (n - 1) / (2 * special.gammaincinv((n - 1) / 2, 1e-3)))
         paths = max(3.0, (float(critical_value(alpha)) * sigma / room) ** 2)
         while float(critical_value(alpha, paths)) * sigma / math.sqrt(paths) > room:  # Student's t at the new number
             paths *= 1.02

@@ -10,9 +10,9 @@ __all__ = ["HypothesisError", "require"]
 class HypothesisError(ValueError):
     """A hypothesis of the claim `claim` does not hold: `CLAIM: needs ..., got ...; remedy`.
 
-    >>> raise HypothesisError("EXP-7", "intrinsic lr <= (1 - sqrt(momentum))^2", "intrinsic lr 0.5, momentum 0.9")
+    >>> raise HypothesisError("EXP-7", "intrinsic lr <= (1 - sqrt(momentum))^2", "intrinsic lr 0.5")
     Traceback (most recent call last):
-    sdetheory.hypotheses.HypothesisError: EXP-7: needs intrinsic lr <= (1 - sqrt(momentum))^2, got intrinsic lr 0.5, momentum 0.9
+    sdetheory.hypotheses.HypothesisError: EXP-7: needs intrinsic lr <= (1 - sqrt(momentum))^2, got intrinsic lr 0.5
     """
 
     def __init__(self, claim: str, needs: str, received: Any = None, remedy: str = "") -> None:

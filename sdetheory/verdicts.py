@@ -28,15 +28,17 @@ class ControlOutcome:
 
 
 def decide(derivation: str, comparisons: Sequence[Comparison], control: str) -> tuple[Status, str]:
-    """Return the verdict and the reason for it, from "proved" | "failed" | "empirical", the comparisons, the control."""
+    """Return the verdict and its reason, from "proved" | "failed" | "empirical", the comparisons and the control."""
     if derivation == "failed":
         return "refuted", "the derivation does not close"
-    for status in ("refuted", "inconclusive"):
-        named = [c for c in comparisons if c.status == status]
-        if named:
-            return status, "; ".join(f"{c.name}: {c.remedy or 'beyond the margin'}" for c in named[:3])
-        if status == "refuted" and control != "refuted":
-            return "inconclusive", "the check cannot tell: its negative control was not refuted"
+    refuted = [c.name for c in comparisons if c.status == "refuted"]
+    if refuted:
+        return "refuted", f"beyond the margin: {', '.join(refuted[:5])}"
+    undecided = [f"{c.name}: {c.remedy}" for c in comparisons if c.status == "inconclusive"]
+    if undecided:
+        return "inconclusive", "; ".join(undecided[:5])
+    if control != "refuted":
+        return "inconclusive", "the check cannot tell: its negative control was not refuted"
     return "confirmed", ""
 
 
@@ -57,8 +59,7 @@ def versions() -> dict[str, str | None]:
 class Verdict:
     """The outcome of one claim.
 
-    `run` and `control_run` hold what the simulations left for the figure; they are None after an error or a skip, and are
-    not part of `to_dict`.
+    `run` holds what the simulation left for the figure; it is None after an error or a skip, and no part of `to_dict`.
     """
 
     id: str
@@ -84,27 +85,29 @@ class Verdict:
     def __repr__(self) -> str:
         held = sum(c.status == "confirmed" for c in self.comparisons)
         power = "" if self.control.power is None else f" (power {self.control.power:.4g})"
-        return (f"<{self.id} {self.status}: derivation {self.derivation}, {held}/{len(self.comparisons)} comparisons confirmed, "
-                f"control {self.control.status}{power}, seed {self.seed}, {self.seconds:.1f} s"
+        return (f"<{self.id} {self.status}: derivation {self.derivation}, {held}/{len(self.comparisons)} comparisons "
+                f"confirmed, control {self.control.status}{power}, seed {self.seed}, {self.seconds:.1f} s"
                 f"{'; ' + self.reason if self.reason else ''}>")
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the verdict as JSON-ready numbers, strings, lists and dicts; a number that is not finite becomes None."""
+        """Return the verdict as JSON-ready numbers, strings, lists and dicts; a number that is not finite is None."""
         return {
             "id": self.id, "paper": self.paper, "title": self.title, "status": self.status,
-            "derivation": {"status": self.derivation, "seconds": self.derivation_seconds, "residuals": dict(self.residuals)},
+            "derivation": {"status": self.derivation, "seconds": self.derivation_seconds,
+                           "residuals": dict(self.residuals)},
             "evidence": [_row(c) for c in self.comparisons],
             "negative_control": {"status": self.control.status, "statement": self.control.statement,
-                                 "power": _finite(self.control.power), "evidence": [_row(c) for c in self.control.comparisons]},
+                                 "power": _finite(self.control.power),
+                                 "evidence": [_row(c) for c in self.control.comparisons]},
             "seed": self.seed, "seconds": self.seconds, "versions": dict(self.versions),
         }
 
     def _repr_html_(self) -> str:
-        keys = ("name", "predicted", "measured", "stderr", "bias_bound", "z", "resolution", "status", "smallest_detectable")
-        rows = [("claim", _row(c)) for c in self.comparisons] + [("control", _row(c)) for c in self.control.comparisons]
-        body = "".join(f"<tr><td>{kind}</td>" + "".join(f"<td>{html.escape(_cell(row[k]))}</td>" for k in keys) + "</tr>"
-                       for kind, row in rows)
-        head = "".join(f"<th>{k.replace('_', ' ')}</th>" for k in ("", *keys))
+        rows = [{"judged": "claim"} | _row(c) for c in self.comparisons]
+        rows += [{"judged": "control"} | _row(c) for c in self.control.comparisons]
+        cells = ("".join(f"<td>{html.escape(_cell(value))}</td>" for value in row.values()) for row in rows)
+        body = "".join(f"<tr>{row}</tr>" for row in cells)
+        head = "".join(f"<th>{key.replace('_', ' ')}</th>" for key in (rows[0] if rows else ()))
         return (f"<p><strong>{html.escape(self.id)}: {self.status}</strong> {html.escape(self.reason)}<br>"
                 f"{html.escape(repr(self)[1:-1])}</p><table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>")
 
@@ -114,9 +117,10 @@ def _finite(value: float | None) -> float | None:
 
 
 def _row(c: Comparison) -> dict[str, Any]:
-    predicted = [_finite(c.predicted.low), _finite(c.predicted.high)] if isinstance(c.predicted, Between) else float(c.predicted)
-    return {"name": c.name, "predicted": predicted, "measured": _finite(c.measured), "stderr": _finite(c.stderr),
-            "bias_bound": _finite(c.bias_bound), "z": _finite(c.z), "resolution": _finite(c.resolution), "status": c.status,
+    p = c.predicted
+    return {"name": c.name, "predicted": [_finite(p.low), _finite(p.high)] if isinstance(p, Between) else float(p),
+            "measured": _finite(c.measured), "stderr": _finite(c.stderr), "bias_bound": _finite(c.bias_bound),
+            "z": _finite(c.z), "resolution": _finite(c.resolution), "status": c.status,
             "smallest_detectable": _finite(c.smallest_detectable)}
 
 

@@ -1,4 +1,4 @@
-"""Statistics of measured numbers: errors, discretisation bounds, convergence orders, equivalence, power, false alarms."""
+"""Statistics of measured numbers: errors, discretisation bounds, orders, equivalence, power, false alarms."""
 
 from .calibration import Coverage, clopper_pearson, coverage
 from .discretisation import bias_from_difference, step_halving
@@ -10,8 +10,9 @@ from .propagation import jackknife, propagate, ratio
 from .two_sample import Distance, difference, ks_distance, quantile_estimate
 
 __all__ = [
-    "Coverage", "Distance", "Equivalence", "Estimate", "OrderFit", "alpha_for", "bias_from_difference", "clopper_pearson",
-    "coverage", "critical_value", "difference", "equivalence", "equivalence_power", "fit_order", "from_moments", "jackknife",
-    "ks_distance", "mean_estimate", "order_from_samples", "paths_needed", "propagate", "quantile_estimate", "ratio",
+    "Coverage", "Distance", "Equivalence", "Estimate", "OrderFit", "alpha_for", "bias_from_difference",
+    "clopper_pearson", "coverage", "critical_value", "difference", "equivalence", "equivalence_power", "fit_order",
+    "from_moments", "jackknife", "ks_distance", "mean_estimate", "order_from_samples", "paths_needed", "propagate",
+    "quantile_estimate", "ratio",
     "smallest_detectable", "step_halving", "z_for",
 ]

@@ -4,8 +4,8 @@ A scheme of weak order p has bias e(h) = C h^p + o(h^p), so that e(2h)/e(h) -> 2
 
     e(h) = (coarse - fine) / (2^p - 1),    bound b = safety |coarse - fine| / (2^p - 1).
 
-The safety factor covers the terms of higher order: the bound holds where e(2h)/e(h) >= 1 + (2^p - 1)/safety. With the usual
-1.25 (Roache's grid convergence index) that is 1.8 in place of 2 at order 1, and 3.4 in place of 4 at order 2.
+The safety factor covers the terms of higher order: the bound holds where e(2h)/e(h) >= 1 + (2^p - 1)/safety. With the
+usual 1.25 (Roache's grid convergence index) that is 1.8 in place of 2 at order 1, and 3.4 in place of 4 at order 2.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ __all__ = ["bias_from_difference", "step_halving"]
 
 
 def bias_from_difference(fine: Estimate, difference: Estimate, order: float, *, safety: float = 1.25) -> Estimate:
-    """Return `fine` with the bias bound that follows from `difference`, the coarse mean (step 2h) minus the fine (step h).
+    """Return `fine` with the bias bound that follows from `difference`, the mean at step 2h minus the one at step h.
 
     The standard error of the bound is kept apart (`bias_stderr`), so that a margin scales it by its own critical value.
 
@@ -66,13 +66,13 @@ def step_halving(coarse: Estimate | ArrayLike, fine: Estimate | ArrayLike, order
     """
     if coupled:
         if isinstance(coarse, Estimate) or isinstance(fine, Estimate):
-            raise TypeError("coupled: expected paired samples of shape (paths,), got estimates; pass the samples, or the "
-                            "estimate of their paired difference to bias_from_difference")
+            raise TypeError("coupled: expected paired samples of shape (paths,), got estimates; pass the samples, or "
+                            "the estimate of their paired difference to bias_from_difference")
         a, b = np.asarray(coarse, dtype=float), np.asarray(fine, dtype=float)
         if a.shape != b.shape:
             raise ValueError(f"coupled: expected samples on the same paths, got shapes {a.shape} and {b.shape}")
         return bias_from_difference(mean_estimate(b), mean_estimate(a - b), order, safety=safety)
     at_2h, at_h = (e if isinstance(e, Estimate) else mean_estimate(e) for e in (coarse, fine))
-    apart = Estimate(np.asarray(at_2h.value) - at_h.value, np.hypot(at_2h.stderr, at_h.stderr), 0.0, _fewest(at_2h, at_h),
-                     excluded=np.maximum(at_2h.excluded, at_h.excluded))
+    apart = Estimate(np.asarray(at_2h.value) - at_h.value, np.hypot(at_2h.stderr, at_h.stderr),
+                     n=_fewest(at_2h, at_h), excluded=np.maximum(at_2h.excluded, at_h.excluded))
     return bias_from_difference(at_h, apart, order, safety=safety)

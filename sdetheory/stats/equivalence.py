@@ -32,8 +32,8 @@ class Equivalence:
         return self.p_value < self.alpha
 
     def __repr__(self) -> str:
-        return (f"<{'equivalent' if self else 'not shown equivalent'} within {self.delta:.3g}: difference {self.difference:.3g}, "
-                f"p = {self.p_value:.2g}, power {self.power:.3g}>")
+        return (f"<{'equivalent' if self else 'not shown equivalent'} within {self.delta:.3g}: "
+                f"difference {self.difference:.3g}, p = {self.p_value:.2g}, power {self.power:.3g}>")
 
 
 def _one_sided(alpha: float, n: int | None) -> float:
@@ -67,7 +67,8 @@ def equivalence(estimate: Estimate, target: float, delta: float, alpha: float = 
     return Equivalence(difference, delta, p_value, alpha, power)
 
 
-def equivalence_power(stderr: float, delta: float, alpha: float = 0.05, *, effect: float = 0.0, n: int | None = None) -> float:
+def equivalence_power(stderr: float, delta: float, alpha: float = 0.05, *, effect: float = 0.0,
+                      n: int | None = None) -> float:
     """Return the probability to show equivalence within `delta` where the true difference is `effect`.
 
     >>> round(equivalence_power(0.3, 1.0), 3)
@@ -79,7 +80,8 @@ def equivalence_power(stderr: float, delta: float, alpha: float = 0.05, *, effec
     return float(special.ndtr((room - effect) / stderr) - special.ndtr((-room - effect) / stderr))
 
 
-def smallest_detectable(stderr: float, alpha: float, power: float = 0.9, *, bias_bound: float = 0.0, n: int | None = None) -> float:
+def smallest_detectable(stderr: float, alpha: float, power: float = 0.9, *, bias_bound: float = 0.0,
+                        n: int | None = None) -> float:
     """Return the true difference that the two-sided test at level alpha sees with at least this power.
 
     >>> round(smallest_detectable(0.01, 0.05), 4)
@@ -98,5 +100,6 @@ def paths_needed(std: float, resolution: float, alpha: float, *, bias_bound: flo
     """
     room = number("resolution", resolution, above=0) - bias_bound
     if room <= 0:
-        raise ValueError(f"resolution: expected more than the bias bound {bias_bound!r}, got {resolution!r}; use a smaller step")
+        raise ValueError(f"resolution: expected more than the bias bound {bias_bound!r}, got {resolution!r}; "
+                         "use a smaller step")
     return max(2, math.ceil((float(critical_value(alpha)) * number("std", std, at_least=0) / room) ** 2))

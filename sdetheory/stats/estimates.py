@@ -1,6 +1,6 @@
 r"""Estimates: a number measured over independent paths, with the two errors it has.
 
-    theta_hat = theta + bias + stderr * (a standard normal or Student variable),    |bias| <= bias_bound + (its own error)
+    theta_hat = theta + bias + stderr * (standard normal),    |bias| <= bias_bound + bias_stderr * (standard normal)
 
 Paths are the independent samples; points along one path never are. The normal law of a mean of n samples with skewness
 g holds at z standard errors up to a relative error of order |g| z^3 / sqrt(n) of the tail probability.
@@ -85,9 +85,11 @@ class Estimate:
     def __post_init__(self) -> None:
         value = np.asarray(self.value, dtype=float)
         if value.ndim > 1:
-            raise ValueError(f"value: expected a number or an array of shape (points,), got shape {value.shape}; ravel it")
+            raise ValueError(f"value: expected a number or an array of shape (points,), got "
+                             f"shape {value.shape}; ravel it")
         if not np.isfinite(value).all():
-            raise ValueError(f"value: expected finite numbers, got {self.value!r}; count diverged paths with mean_estimate")
+            raise ValueError(f"value: expected finite numbers, got {self.value!r}; "
+                             f"count diverged paths with mean_estimate")
         object.__setattr__(self, "value", _plain(value))
         for name in ("stderr", "bias_bound", "bias_stderr"):
             part = np.asarray(getattr(self, name), dtype=float)
@@ -116,7 +118,8 @@ class Estimate:
     def points(self) -> Iterator[Estimate]:
         """Yield each point as a scalar estimate."""
         at = [np.broadcast_to(np.asarray(x), np.shape(self.value)).ravel() for x in
-              (self.value, self.stderr, self.bias_bound, -1 if self.n is None else self.n, self.bias_stderr, self.excluded)]
+              (self.value, self.stderr, self.bias_bound,
+               -1 if self.n is None else self.n, self.bias_stderr, self.excluded)]
         for value, stderr, bias, n, bias_stderr, excluded in zip(*at, strict=True):
             yield Estimate(float(value), float(stderr), float(bias), None if self.n is None else int(n),
                            float(bias_stderr), int(excluded), self.order)
@@ -144,7 +147,8 @@ def from_moments(mean: ArrayLike, var: ArrayLike, count: ArrayLike, *, bias_boun
     counts = np.asarray(count)
     if np.any(counts < 2):
         raise ValueError(f"count: expected at least 2 paths, got {count!r}; run more paths")
-    return Estimate(_plain(mean), _plain(np.sqrt(np.asarray(var, dtype=float) / counts)), _plain(bias_bound), _count(counts),
+    return Estimate(_plain(mean), _plain(np.sqrt(np.asarray(var, dtype=float) / counts)), _plain(bias_bound),
+                    _count(counts),
                     excluded=_count(excluded))
 
 

@@ -2,8 +2,8 @@ r"""Convergence orders from errors at four or more step sizes, with an interval 
 
     log e(h) = log C + p log h,    p_hat = a·y,    var p_hat = a' S a
 
-with y = log e, S their covariance and a the weights of the least-squares slope. Errors on nested Brownian paths are strongly
-dependent across step sizes; S carries that, so the interval is right while the weights only decide its width.
+with y = log e, S their covariance and a the weights of the least-squares slope. Errors on nested Brownian paths are
+strongly dependent across step sizes; S carries that, so the interval is right while the weights only decide its width.
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ __all__ = ["OrderFit", "fit_order", "order_from_samples"]
 class OrderFit:
     """A measured convergence order.
 
-    `drift` is the change of the local slope from the coarsest to the finest step. `asymptotic` is False where it is both
-    significant and larger than `tolerated_drift`: the slope then depends on the range, and is no order.
+    `drift` is the change of the local slope from the coarsest to the finest step. `asymptotic` is False where it is
+    both significant and larger than `tolerated_drift`: the slope then depends on the range, and is no order.
     """
 
     order: float
@@ -49,12 +49,15 @@ class OrderFit:
         return Estimate(self.order, self.stderr, abs(self.drift), self.n, self.drift_stderr)
 
     def __repr__(self) -> str:
-        note = "" if self.asymptotic else f"; not yet asymptotic: the slope drifts by {self.drift:.2g} ± {self.drift_stderr:.1g}"
-        return f"<order {self.order:.3f} ± {self.stderr:.2g}, chi2 = {self.chi_square:.3g} on {self.dof} (p = {self.p_value:.2g}){note}>"
+        drift = f"; not yet asymptotic: the slope drifts by {self.drift:.2g} ± {self.drift_stderr:.1g}"
+        note = "" if self.asymptotic else drift
+        return (f"<order {self.order:.3f} ± {self.stderr:.2g}, chi2 = {self.chi_square:.3g} on {self.dof} "
+                f"(p = {self.p_value:.2g}){note}>")
 
 
-def fit_order(steps: ArrayLike, errors: ArrayLike, stderr: ArrayLike | None = None, *, covariance: ArrayLike | None = None,
-              n: int | None = None, alpha: float = 1e-3, tolerated_drift: float = 0.05) -> OrderFit:
+def fit_order(steps: ArrayLike, errors: ArrayLike, stderr: ArrayLike | None = None, *,
+              covariance: ArrayLike | None = None, n: int | None = None, alpha: float = 1e-3,
+              tolerated_drift: float = 0.05) -> OrderFit:
     """Return the slope of log error against log step.
 
     Parameters
@@ -62,8 +65,8 @@ def fit_order(steps: ArrayLike, errors: ArrayLike, stderr: ArrayLike | None = No
     steps, errors : array, shape (k,)
         At least four distinct step sizes and the errors there, all > 0.
     stderr : array, shape (k,), optional
-        Standard errors of independent errors; with neither this nor `covariance`, the errors are exact and the scatter about
-        the line stands for theirs.
+        Standard errors of independent errors; with neither this nor `covariance`, the errors are exact and the
+        scatter about the line stands for theirs.
     covariance : array, shape (k, k), optional
         The covariance of the errors, where they share their paths.
     n : int, optional
@@ -76,7 +79,8 @@ def fit_order(steps: ArrayLike, errors: ArrayLike, stderr: ArrayLike | None = No
     Raises
     ------
     ValueError
-        For fewer than four steps, or an error that is not at least 3 standard errors above 0 (its logarithm says nothing).
+        For fewer than four steps, or an error that is not at least 3 standard errors above 0 (its logarithm says
+        nothing).
 
     >>> h = np.array([0.1, 0.05, 0.025, 0.0125])
     >>> fit_order(h, 3 * h**1.5, 0.01 * 3 * h**1.5)  # doctest: +ELLIPSIS
@@ -84,7 +88,8 @@ def fit_order(steps: ArrayLike, errors: ArrayLike, stderr: ArrayLike | None = No
     """
     h, e = finite_array("steps", steps, ndim=1), finite_array("errors", errors, ndim=1)
     if h.size != e.size or np.unique(h).size < 4 or (h <= 0).any() or (e <= 0).any():
-        raise ValueError(f"steps, errors: expected at least 4 distinct steps > 0 with an error > 0 each, got {h!r}, {e!r}")
+        raise ValueError(f"steps, errors: expected at least 4 distinct steps > 0 with an error > 0 each, got {h!r}, "
+                         f"{e!r}")
     exact = stderr is None and covariance is None
     if covariance is not None:
         cov = finite_array("covariance", covariance, shape=(h.size, h.size))
@@ -93,7 +98,8 @@ def fit_order(steps: ArrayLike, errors: ArrayLike, stderr: ArrayLike | None = No
     sigma = np.sqrt(np.diag(cov))
     if not exact and (e < 3 * sigma).any():
         i = int(np.argmax(sigma / e))
-        raise ValueError(f"errors: expected each at least 3 standard errors above 0, got {e[i]:.3g} ± {sigma[i]:.2g} at step "
+        raise ValueError(f"errors: expected each at least 3 standard errors above 0, "
+                         f"got {e[i]:.3g} ± {sigma[i]:.2g} at step "
                          f"{h[i]:.3g}; use more paths, or leave that step out")
     y, x = np.log(e), np.log(h) - np.log(h).mean()
     cov_y = cov / np.outer(e, e)
@@ -120,8 +126,9 @@ def fit_order(steps: ArrayLike, errors: ArrayLike, stderr: ArrayLike | None = No
         critical = float(critical_value(alpha, n))
     drift = float(bend @ y)
     asymptotic = not (abs(drift) > tolerated_drift and abs(drift) > critical * stderrs[1])
-    return OrderFit(float(weights[1] @ y), float(stderrs[0]), float(np.exp(weights[0] @ y - weights[1] @ y * np.log(h).mean())),
-                    chi2, dof, p_value, drift, float(stderrs[1]), asymptotic, n)
+    constant = float(np.exp(weights[0] @ y - weights[1] @ y * np.log(h).mean()))
+    return OrderFit(float(weights[1] @ y), float(stderrs[0]), constant, chi2, dof, p_value, drift, float(stderrs[1]),
+                    asymptotic, n)
 
 
 def order_from_samples(steps: ArrayLike, errors: ArrayLike, *, moment: float = 1.0, alpha: float = 1e-3,

@@ -87,7 +87,8 @@ def jackknife(f: Callable[..., ArrayLike], *samples: ArrayLike) -> Estimate:
     total = x.sum(axis=1, keepdims=True)
     left_out = np.asarray(f(*((total - x) / (n - 1))), dtype=float)
     whole = float(np.asarray(f(*(total[:, 0] / n)), dtype=float))
-    return Estimate(n * whole - (n - 1) * left_out.mean(), np.sqrt((n - 1) / n * ((left_out - left_out.mean()) ** 2).sum()),
+    return Estimate(n * whole - (n - 1) * left_out.mean(),
+                    np.sqrt((n - 1) / n * ((left_out - left_out.mean()) ** 2).sum()),
                     n=n, excluded=int(alive.size - n))
 
 

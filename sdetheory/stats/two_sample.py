@@ -1,10 +1,10 @@
 r"""Are two samples of one law? The Kolmogorov-Smirnov distance with its critical value and its power.
 
     D = sup_x |F_hat(x) - G_hat(x)|,    P(D > c s) <= alpha for F = G,    s = sqrt(1/n + 1/m),
-    c = sqrt(ln(2/alpha)/2) against a known law (Massart), sqrt(ln(2 C/alpha)/2) with C = 1.0844 for two samples (Wei and Dudley).
+    c = sqrt(ln(2/alpha)/2) against a known law (Massart), sqrt(ln(2.16863/alpha)/2) for two samples (Wei and Dudley).
 
-Power: where the true distance is delta, attained at x*, the empirical gap at x* is normal about delta with standard deviation at
-most s/2, and D is at least that gap; so delta = c s + z s/2 is seen with probability at least Phi(z).
+Power: where the true distance is delta, attained at x*, the empirical gap at x* is normal about delta with standard
+deviation at most s/2, and D is at least that gap; so delta = c s + z s/2 is seen with probability at least Phi(z).
 """
 
 from __future__ import annotations
@@ -61,8 +61,10 @@ class Distance:
 def _sorted(name: str, samples: ArrayLike) -> NDArray[np.float64]:
     x = np.sort(np.asarray(samples, dtype=np.float64))
     if x.ndim != 1 or x.size < 2 or not np.isfinite(x).all():
-        raise ValueError(f"{name}: expected at least 2 finite numbers of shape (paths,), one an independent path, got shape "
-                         f"{x.shape} with {int((~np.isfinite(x)).sum())} not finite; decide what a diverged path counts as")
+        raise ValueError(f"{name}: expected at least 2 finite numbers of shape (paths,), "
+                         f"one an independent path, "
+                         f"got shape {x.shape} with {int((~np.isfinite(x)).sum())} not finite; "
+                         "decide what a diverged path counts as")
     return x
 
 
@@ -83,14 +85,15 @@ def ks_distance(a: ArrayLike, b: ArrayLike | Callable[[NDArray[np.float64]], Arr
     if callable(b):
         cdf = np.asarray(b(x), dtype=float)
         if cdf.shape != x.shape or not ((cdf >= 0) & (cdf <= 1)).all() or (np.diff(cdf) < 0).any():
-            raise ValueError("b: expected a vectorised cumulative distribution function, got values that are not in [0, 1] "
+            raise ValueError("b: expected a vectorised cumulative distribution function, "
+                             "got values that are not in [0, 1] "
                              "or that decrease")
         grid = np.arange(x.size + 1) / x.size
         return Distance(float(max((grid[1:] - cdf).max(), (cdf - grid[:-1]).max())), x.size)
     y = _sorted("b", b)
     everywhere = np.concatenate([x, y])
-    gap = np.searchsorted(x, everywhere, side="right") / x.size - np.searchsorted(y, everywhere, side="right") / y.size
-    return Distance(float(np.abs(gap).max()), x.size, y.size)
+    below_x, below_y = (np.searchsorted(s, everywhere, side="right") / s.size for s in (x, y))
+    return Distance(float(np.abs(below_x - below_y).max()), x.size, y.size)
 
 
 def difference(a: Estimate | ArrayLike, b: Estimate | ArrayLike) -> Estimate:
@@ -100,7 +103,7 @@ def difference(a: Estimate | ArrayLike, b: Estimate | ArrayLike) -> Estimate:
 
 
 def quantile_estimate(samples: ArrayLike, q: float) -> Estimate:
-    """Return the q-quantile over independent paths, its standard error from the order statistics two binomial sigmas either side.
+    """Return the q-quantile over independent paths; its standard error is from order statistics two sigmas either side.
 
     >>> quantile_estimate(np.arange(10_001.0), 0.5)
     <5000 ± 50, n = 10001>
@@ -110,6 +113,7 @@ def quantile_estimate(samples: ArrayLike, q: float) -> Estimate:
     spread = 2 * math.sqrt(n * q * (1 - q))
     low, high = math.floor(n * q - spread), math.ceil(n * q + spread)
     if not 0 < q < 1 or low < 0 or high > n - 1:
-        raise ValueError(f"q: expected a quantile with two binomial standard deviations of the {n} paths on either side, "
+        raise ValueError(f"q: expected a quantile with two binomial standard deviations "
+                         f"of the {n} paths on either side, "
                          f"got {q!r}; run more paths")
     return Estimate(float(np.quantile(x, q)), (x[high] - x[low]) / 4, n=n)
