@@ -245,9 +245,9 @@ def compile_source(source: str, functions: Mapping[str, Any], injected: Mapping[
     """
     digest = hashlib.sha256(source.encode())
     seen: set[int] = set()
-    from . import blocks, random  # the rooms that every driver calls
+    from . import blocks, noise_kernels, philox  # what every driver calls
 
-    files = {Path(inspect.getfile(blocks)), Path(inspect.getfile(random))}
+    files = {Path(inspect.getfile(room)) for room in (blocks, noise_kernels, philox)}
     for function in functions.values():
         files.update(_files_behind(function, seen))
     for path in sorted(files):

@@ -114,7 +114,7 @@ def simulate(process: Any, x0: Any, *, n_steps: int | None = None, t1: float | N
     save_steps = np.array([clock.n_steps]) if save_every is None else np.unique(
         np.append(np.arange(0, clock.n_steps, save_every), clock.n_steps))
     single = cells * n_paths < 8 and not program.fixed_lanes
-    schedules = process.schedule_table(clock.n_steps) if hasattr(process, "schedule_table") else np.zeros((1, 1))
+    schedules = process.schedule_table(clock.n_steps, clock.dt) if hasattr(process, "schedule_table") else np.zeros((1, 1))
     plan = Plan(program=program, n_paths=cells * n_paths, cell_paths=n_paths, start=start, per_path=_PerPath(tuple(grid.values()), n_paths),
                 schedules=np.ascontiguousarray(schedules, dtype=np.float64), save_steps=save_steps.astype(np.int64),
                 keys=(int(stream_key(seeds, _stream(program, 0))), int(stream_key(seeds, _stream(program, 1)))),

@@ -1,4 +1,8 @@
-r"""Update rules, one file each."""
-from .sgd import SGD
+"""Update rules and SDEs of SGD on a loss, one file each; each is a process for `simulate`."""
 
-__all__ = ["SGD"]
+from .gradient_flow import GradientFlow
+from .sgd import SGD
+from .sgd_sde import SGDSDE
+from .sphere_sde import EffectiveDynamics, SphereDiffusion
+
+__all__ = ["SGD", "SGDSDE", "EffectiveDynamics", "GradientFlow", "SphereDiffusion"]

@@ -52,6 +52,7 @@ class Assembly:
         self.functions: dict[str, Any] = {"per_lane": per_lane}
         self.constants: dict[str, Any] = {}
         self.scratch = 0
+        self.known = self._observables_of_weights()
         self.fixed_lanes = False
         self._hyper = [f"{name} = P[{list(swept).index(name)}]" if name in swept else f"{name} = T[k, {column}]"
                        for column, name in enumerate(hyperparameters)]
@@ -91,34 +92,41 @@ class Assembly:
         lines = [self.call("gradient", self.loss.gradient_kernel, self.weights, into)]
         return lines if noise is None else [*lines, self.call("add_noise", noise.kernel, self.weights, rows, into)]
 
-    def program(self, rows: int, noise: Sequence[Noise], statements: Sequence[str], observe: Any) -> Program:
-        """The program whose step is `statements`, on a block of `rows` rows."""
+    def noise_trace(self, weights: str, row: str) -> list[str]:
+        """Statements that bind `trace`, Tr Σ at unit norm: a number where it is constant, else the scratch row `row`."""
+        kernel = getattr(self.loss.noise, "trace_kernel", None)
+        if kernel is None:
+            self.constants["constant_trace"] = float(self.loss.noise_trace)
+            return ["trace = constant_trace"]
+        return [f"trace = {row}", self.call("noise_trace", kernel, weights, "trace")]
+
+    def program(self, rows: int, noise: Sequence[Noise], statements: Sequence[str], observe: Any, spare: int = 0) -> Program:
+        """The program whose step is `statements`, on a block of `rows` rows; `spare` rows of scratch beyond the kernels' own."""
         observables = self._observables(observe)
         body = [*self.hyperparameters_at("step + j"), *statements]
         live = rows + self.dim + sum(n.rows for n in noise)
         lanes = int(np.clip(2 ** int(np.log2(65536 / live)), 64, 512))
         return Program(rows=rows, noise=tuple(noise), advance="\n".join(["for j in range(n_steps):", *("    " + s for s in body)]),
                        observables=observables, functions=self.functions, constants=self.constants,
-                       scratch=2 * self.dim + self.scratch, lanes=lanes, fixed_lanes=self.fixed_lanes)
+                       scratch=2 * self.dim + self.scratch + spare, lanes=lanes, fixed_lanes=self.fixed_lanes)
 
     def _observables(self, observe: Any) -> tuple[Observable, ...]:
         wanted = ["w"] if observe is None else [observe] if isinstance(observe, str) else observe
         named = wanted if isinstance(wanted, Mapping) else {o: o for o in wanted}
-        known = self._known()
         result = []
         for name, what in named.items():
             if callable(what):
                 result.append(self._of_function(name, what))
-            elif what in known:
-                rows, lines = known[what]()
+            elif what in self.known:
+                rows, lines = self.known[what]()
                 result.append(Observable(name, rows, "\n".join(lines), "state" if what in ("w", "direction") else None))
             else:
-                near = difflib.get_close_matches(str(what), known, n=1)
-                raise ValueError(f"observe: expected {', '.join(known)}, or a mapping of name to function of w, got {what!r}"
+                near = difflib.get_close_matches(str(what), self.known, n=1)
+                raise ValueError(f"observe: expected {', '.join(self.known)}, or a mapping of name to function of w, got {what!r}"
                                  + (f"; did you mean {near[0]!r}?" if near else ""))
         return tuple(result)
 
-    def _known(self) -> dict[str, Callable[[], tuple[int, list[str]]]]:
+    def _observables_of_weights(self) -> dict[str, Callable[[], tuple[int, list[str]]]]:
         d, w, here = self.dim, self.weights, "OUT[{row}]"
         grad = f"S[:{d}]"
 

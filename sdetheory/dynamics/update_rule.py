@@ -51,15 +51,25 @@ class UpdateRule:
         self.loss.check_start(w0)
         return w0
 
-    def schedule_table(self, n_steps: int) -> NDArray[np.float64]:
-        """Hyperparameters of every step, shape (n_steps, k), or (1, k) where all are constant."""
+    def require_gaussian_noise(self) -> None:
+        """Refuse a loss whose gradient noise is not a linear image of normal variables."""
+        if self.loss.noise is not None and self.loss.noise.kind != "normal":
+            raise ValueError(f"loss: {type(self).__name__} needs Gaussian gradient noise, got {self.loss.noise!r}; "
+                             "use SGD for minibatch noise, or give the loss a Gaussian noise of the same covariance")
+
+    def require_scale_invariance(self) -> None:
+        """Refuse a loss that is not a function of the direction alone."""
+        if not self.loss.scale_invariant:
+            raise ValueError(f"loss: {type(self).__name__} needs a scale-invariant loss (ILR-2), got {self.loss!r}")
+
+    def schedule_table(self, n_steps: int, dt: float = 1.0) -> NDArray[np.float64]:
+        """Hyperparameters of every step of length `dt`, shape (n_steps, k), or (1, k) where all are constant."""
         scheduled = any(callable(value) for value in self.values.values())
         rows = max(1, n_steps) if scheduled else 1
         table = np.empty((rows, len(self.hyperparameters)))
         for column, name in enumerate(self.hyperparameters):
             value = self.values[name]
-            steps = np.arange(rows)
-            table[:, column] = np.asarray([value(k) for k in steps]) if callable(value) else value
+            table[:, column] = np.asarray([value(k * dt) for k in range(rows)]) if callable(value) else value
             for bound, holds in (("above", np.greater), ("at_least", np.greater_equal), ("below", np.less)):
                 limit = _BOUNDS.get(name, {}).get(bound)
                 if limit is not None and not holds(table[:, column], limit).all():

@@ -15,8 +15,9 @@ import numpy as np
 import sympy
 
 from ..kernels import Noise, Observable, Program
+from ..philox import fma
 from ..sde import SDE
-from ..symbolic.kernel_source import lane_statements, lift_numbers
+from ..symbolic.kernel_source import horner, lane_statements, lift_numbers
 from .scheme import Scheme
 
 __all__ = ["sde_program"]
@@ -41,7 +42,7 @@ def sde_program(sde: SDE, scheme: Scheme, observe: Sequence[tuple[str, Any]], sw
     swept_names = {symbol: f"p_{symbol.name}" for symbol in sde.parameters if symbol.name in swept}
     _refuse_free_symbols(sde, swept)
     constants: dict[str, Any] = {}
-    functions: dict[str, Any] = {}
+    functions: dict[str, Any] = {"fma": fma}
     load = [f"{name} = P[{list(swept).index(symbol.name)}, lane]" for symbol, name in swept_names.items()]
     if sde.symbolic:
         lines, numbers = _symbolic_step(sde, scheme, {**states, **swept_names})
@@ -67,7 +68,8 @@ def _symbolic_step(sde: SDE, scheme: Scheme, names: dict[sympy.Symbol, str]) -> 
     flat = [symbol for role in symbols if role != "dV" for symbol in symbols[role]]
     called = {**names, **{symbol: f"dW_{i}" for i, symbol in enumerate(flat)},
               **{symbol: f"dV_{i}" for i, symbol in enumerate(symbols.get("dV", ()))}}
-    lifted, numbers = lift_numbers([sympy.expand(e) if e.is_polynomial() else e for e in step])
+    lifted, numbers = lift_numbers(step)
+    lifted = [horner(e, sde.states) for e in lifted]
     return lane_statements({f"x{i}": e for i, e in enumerate(lifted)}, called), numbers
 
 

@@ -1,7 +1,8 @@
 """SymPy expressions → statements of a lane loop.
 
 Common subexpressions are computed once; decimal numbers become data (`C[i]`), so that another value of a parameter is not
-another kernel; integer powers become products, and nothing is reassociated afterwards: kernel, NumPy and paper agree.
+another kernel; integer powers become products. A polynomial in the states is evaluated by Horner's rule with fused
+multiply-adds, so that a step waits for the state as briefly as it can: X(1 + a h + b ΔW), not X + aXh + bXΔW.
 """
 
 from __future__ import annotations
@@ -12,7 +13,9 @@ from typing import Any
 import sympy
 from sympy.printing.pycode import PythonCodePrinter
 
-__all__ = ["lane_statements", "lift_numbers"]
+__all__ = ["horner", "lane_statements", "lift_numbers"]
+
+fma = sympy.Function("fma")  # fma(x, y, z) = x y + z, rounded once
 
 
 class _LanePrinter(PythonCodePrinter):
@@ -54,9 +57,25 @@ def lift_numbers(expressions: Sequence[sympy.Expr]) -> tuple[list[sympy.Expr], l
     return [e.xreplace(numbers) for e in expressions], [float(f) for f in numbers]
 
 
+def horner(expression: sympy.Expr, states: Sequence[sympy.Symbol]) -> sympy.Expr:
+    """The expression as nested fused multiply-adds in those states in which it is a polynomial.
+
+    >>> x, a, b = sympy.symbols("x a b")
+    >>> horner(x + a * x**2 + b, [x])
+    fma(x, fma(x, a, 1), b)
+    """
+    for i, x in enumerate(states):
+        if expression.has(x) and expression.is_polynomial(x):
+            first, *rest = (horner(c, states[i + 1:]) for c in sympy.Poly(expression, x).all_coeffs())
+            for c in rest:
+                first = x * first if c == 0 else sympy.Add(x, c) if first == 1 else fma(x, first, c)
+            return first
+    return expression
+
+
 def lane_statements(targets: Mapping[str, sympy.Expr], names: Mapping[sympy.Symbol, str]) -> list[str]:
     """One statement a line that computes every target; `names` says what a symbol is called in the kernel."""
-    printer = _LanePrinter({"fully_qualified_modules": True, "user_functions": {}})
+    printer = _LanePrinter({"fully_qualified_modules": True, "user_functions": {"fma": "fma"}})
     fresh = sympy.numbered_symbols("s_", cls=sympy.Symbol)
     shared, results = sympy.cse(list(targets.values()), symbols=fresh, order="canonical")
     rename = {symbol: sympy.Symbol(name) for symbol, name in names.items()}
