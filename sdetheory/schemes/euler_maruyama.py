@@ -2,8 +2,8 @@ r"""Euler–Maruyama: coefficients frozen over the step.
 
 .. math:: Y_{n+1} = Y_n + a(Y_n, t_n)\,h + \sum_j b_j(Y_n, t_n)\,\Delta W^j
 
-The first neglected term of the Itô–Taylor expansion is :math:`L^{j_1}b_{j_2}I_{(j_1,j_2)}`: local mean-square size h, mean
-0. Hence strong order 1/2, and 1 where it vanishes (additive noise); weak order 1. Kloeden & Platen, sections 10.2 and 14.1.
+The first neglected term of the Itô–Taylor expansion is :math:`L^{j_1}b_{j_2}I_{(j_1,j_2)}`: of size h, mean 0.
+Hence strong order 1/2, and 1 where it vanishes (additive noise); weak order 1. Kloeden & Platen, 10.2 and 14.1.
 """
 
 from __future__ import annotations

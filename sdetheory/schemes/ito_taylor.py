@@ -1,9 +1,6 @@
-r"""The operators of the Itô–Taylor expansion, and coefficients at the start of a step.
+r"""Itô–Taylor coefficients of a step: columns :math:`a,\ b_j,\ L^0a,\ L^ja,\ L^0b_j,\ L^{j_1}b_{j_2}` of expressions.
 
-.. math:: L^0 f = \partial_t f + \sum_k a^k\partial_k f + \tfrac12\sum_{k,l}(bb^\top)^{kl}\partial_k\partial_l f,
-          \qquad L^j f = \sum_k b^{k}_j\,\partial_k f
-
-Schemes take them column-wise: f is a column of expressions in the SDE's own symbols.
+L⁰ and L^j are the SDE's own (`symbolic.ito`), applied to each entry; `at` puts the start of the step into the result.
 """
 
 from __future__ import annotations
@@ -25,22 +22,12 @@ def columns(sde: SDE) -> list[sympy.Matrix]:
 
 def L0(sde: SDE, f: sympy.Matrix) -> sympy.Matrix:
     """The column L⁰ f: generator with the time derivative, applied to each entry."""
-    covariance = sde.diffusion * sde.diffusion.T
-    total = f.diff(sde.time)
-    for k, xk in enumerate(sde.states):
-        total += sde.drift[k] * f.diff(xk)
-        for i, xi in enumerate(sde.states):
-            if covariance[k, i] != 0:
-                total += covariance[k, i] * f.diff(xk, xi) / 2
-    return total
+    return f.applyfunc(sde.L0)
 
 
 def Lj(sde: SDE, j: int, f: sympy.Matrix) -> sympy.Matrix:
     """The column L^j f: derivative of each entry along noise column j."""
-    total = sympy.zeros(*f.shape)
-    for k, xk in enumerate(sde.states):
-        total += sde.diffusion[k, j] * f.diff(xk)
-    return total
+    return f.applyfunc(lambda entry: sde.L(j, entry))
 
 
 def at(sde: SDE, f: Any, x: Any, t: Any) -> sympy.Matrix:

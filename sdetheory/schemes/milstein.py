@@ -4,8 +4,8 @@ r"""Milstein: the double Itô integrals of commuting noise, which need nothing b
           + \tfrac12\sum_{j_1,j_2} L^{j_1}b_{j_2}\,(\Delta W^{j_1}\Delta W^{j_2} - \delta_{j_1j_2}h)
 
 By :math:`I_{(j_1,j_2)} + I_{(j_2,j_1)} = \Delta W^{j_1}\Delta W^{j_2}` (j1 ≠ j2) the sum is exact where
-:math:`L^{j_1}b_{j_2} = L^{j_2}b_{j_1}`; elsewhere it would converge with order 1/2 only, so it is refused. Strong order 1,
-weak order 1. Kloeden & Platen, section 10.3.
+:math:`L^{j_1}b_{j_2} = L^{j_2}b_{j_1}`; elsewhere it would converge with order 1/2 only, so it is refused. Strong
+order 1, weak order 1. Kloeden & Platen, section 10.3.
 """
 
 from __future__ import annotations

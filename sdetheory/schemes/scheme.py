@@ -2,9 +2,9 @@ r"""A scheme is its one-step map, written once as mathematics.
 
 .. math:: Y_{n+1} = \Phi(Y_n, t_n, h; \Delta_n), \qquad \Delta_n = (\text{rows of random increments of the step})
 
-Phi is a SymPy expression in the state, the time, h (the solver step `dt`) and the rows of `Increment`s. The engine turns
-that expression into a kernel, `numpy_step` turns it into a NumPy function, and the tests expand it into moments: one
-definition, three readings.
+Phi is a SymPy expression in the state, the time, h (the solver step `dt`) and the rows of `Increment`s. The engine
+turns that expression into a kernel, `numpy_step` turns it into a NumPy function, and the tests expand it into moments:
+one definition, three readings.
 """
 
 from __future__ import annotations
@@ -38,15 +38,15 @@ class Increment:
     ----------
     role : {"dW", "dU", "dV"}
         `dW`: the Brownian increments. `dU`: what their time integral needs beside them,
-        :math:`\int_0^h (W_s - W_0)\,ds = \tfrac h2(\Delta W + \Delta U/\sqrt3)`. `dV`: one variate a pair j1 < j2 of noises.
+        :math:`\int_0^h (W_s - W_0)\,ds = \tfrac h2(\Delta W + \Delta U/\sqrt3)`. `dV`: one a pair j1 < j2 of noises.
     kind : {"normal", "two_point", "three_point"}
         Law of the standardised variate; two_point is ±1, three_point is ±sqrt(3) with probability 1/6 each, else 0.
     per : {"noise", "pair"}
         Rows: one a noise, or one a pair of noises in the order (0,1), (0,2), …, (1,2), ….
     """
 
-    role: Literal["dW", "dU", "dV"]
-    kind: Literal["normal", "two_point", "three_point"]
+    role: str
+    kind: str
     per: Literal["noise", "pair"] = "noise"
 
     def rows(self, noise_dim: int) -> int:
@@ -108,7 +108,7 @@ class Scheme(ABC):
     def check(self, sde: SDE) -> None:
         """Raise ValueError, with a remedy, where the scheme is not for this SDE."""
         if not sde.symbolic:
-            raise self._refuse("an SDE given by expressions, whose derivatives it takes", "one given by Python callables",
+            raise self._refuse("an SDE given by expressions, to differentiate them", "one given by Python callables",
                                "write drift and diffusion in SymPy, or use 'euler_maruyama'")
 
     def increments_shape(self, sde: SDE) -> dict[str, int]:

@@ -5,13 +5,14 @@ An SDE on the sphere is given in ambient coordinates, in Itô form, **with its I
 .. math:: dX = a\,dt + b\,dW,\quad |X| = 1 \iff b^\top x = 0,\ \ 2\,x\cdot a + \operatorname{Tr} bb^\top = 0
           \ \text{ on } |x| = 1.
 
-So the radial part of the drift is the correction :math:`-\tfrac12\operatorname{Tr}(bb^\top)\,x` and nothing else: for isotropic
-tangent noise b = s P_x it is :math:`-\tfrac{d-1}2 s^2x`. The step takes the tangent increment
+So the radial part of the drift is the correction :math:`-\tfrac12\operatorname{Tr}(bb^\top)\,x` and nothing else: for
+isotropic tangent noise b = s P_x it is :math:`-\tfrac{d-1}2 s^2x`. The step takes the tangent increment
 
 .. math:: v = P_x(a\,h + b\,\Delta W), \qquad P_x = 1 - xx^\top/|x|^2,
 
-which drops that part, and the way back to the sphere restores it: both maps are :math:`x + v - \tfrac12|v|^2x + O(|v|^3)`, of
-mean :math:`x + P_xa\,h - \tfrac12\operatorname{Tr}(bb^\top)\,x\,h = x + a\,h` up to h².
+which drops that part, and the way back to the sphere restores it: both maps are
+:math:`x + v - \tfrac12|v|^2x + O(|v|^3)`, of mean
+:math:`x + P_xa\,h - \tfrac12\operatorname{Tr}(bb^\top)\,x\,h = x + a\,h` up to h².
 """
 
 from __future__ import annotations
@@ -36,7 +37,7 @@ def tangent_increment(sde: SDE, x: Any, t: Any, dt: Any, dW: Any) -> sympy.Matri
 
 
 def radial_residuals(sde: SDE) -> tuple[sympy.Expr, list[sympy.Expr]]:
-    """Drift and noise coefficients of d|X|²: (2 x·a + Tr bbᵀ, [2 x·b_j]); all vanish on the unit sphere for an SDE there."""
+    """Drift and noise coefficients of d|X|²: 2 x·a + Tr bbᵀ and all 2 x·b_j; 0 on |x| = 1 for an SDE there."""
     x = sympy.Matrix(sde.states)
     drift = 2 * x.dot(sde.drift) + (sde.diffusion * sde.diffusion.T).trace()
     return drift, [2 * x.dot(sde.diffusion[:, j]) for j in range(sde.noise_dim)]

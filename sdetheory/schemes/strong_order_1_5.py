@@ -5,8 +5,9 @@ r"""Strong order 1.5 for additive noise: every Itô–Taylor term of mean-square
           \qquad
           \Delta Z^j = \int_0^h (W^j_s - W^j_0)\,ds = \tfrac h2(\Delta W^j + \Delta U^j/\sqrt3)
 
-With b = b(t) the double integrals of the noise vanish and :math:`I_{(0,j)} = \int_0^h s\,dW^j_s = h\Delta W^j - \Delta Z^j`. All
-integrals of length two are there, so the weak order is 2. Kloeden & Platen, sections 10.4 and 14.2.
+With b = b(t) the double integrals of the noise vanish, and
+:math:`I_{(0,j)} = \int_0^h s\,dW^j_s = h\Delta W^j - \Delta Z^j`. All integrals of length two are there, so the weak
+order is 2. Kloeden & Platen, sections 10.4 and 14.2.
 """
 
 from __future__ import annotations
@@ -34,7 +35,7 @@ class StrongOrder15(Scheme):
         super().check(sde)
         if "additive" not in sde.noise_types:
             raise self._refuse("additive noise, b = b(t)", f"diffusion {sympy.Matrix(sde.diffusion).tolist()}",
-                               "use 'milstein' (commuting noise) or 'euler_maruyama', or a transform that frees b of the state")
+                               "use 'milstein' (commuting noise) or 'euler_maruyama', or make the noise additive")
 
     def one_step(self, sde: SDE, x: Any, t: Any, dt: Any, increments: Mapping[str, tuple[Any, ...]]) -> sympy.Matrix:
         """Expression of the step, shape (d, 1)."""

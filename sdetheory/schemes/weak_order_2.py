@@ -33,6 +33,11 @@ __all__ = ["WEAK_ORDER_2", "WEAK_ORDER_2_THREE_POINT", "WeakOrder2"]
 class WeakOrder2(Scheme):
     """Itô–Taylor step of weak order 2; for every Itô SDE with smooth coefficients."""
 
+    def increments_shape(self, sde: SDE) -> dict[str, int]:
+        """Rows of noise; no signs where the noises commute."""
+        rows = super().increments_shape(sde)
+        return {**rows, "dV": 0} if "commutative" in sde.noise_types else rows
+
     def one_step(self, sde: SDE, x: Any, t: Any, dt: Any, increments: Mapping[str, tuple[Any, ...]]) -> sympy.Matrix:
         """Expression of the step, shape (d, 1)."""
         a, dW = sympy.Matrix(sde.drift), increments["dW"]
@@ -44,8 +49,8 @@ class WeakOrder2(Scheme):
         for pair, (i, j) in enumerate(combinations(range(sde.noise_dim), 2)):
             forward, backward = Lj(sde, i, b[j]), Lj(sde, j, b[i])
             step += (forward + backward) * dW[i] * dW[j] / 2
-            bracket = (forward - backward).applyfunc(sympy.simplify)  # 0 where the two noises commute
-            step += bracket * sympy.sqrt(dt) * increments["dV"][pair] / 2
+            if increments["dV"]:
+                step += (forward - backward) * sympy.sqrt(dt) * increments["dV"][pair] / 2
         return sympy.Matrix(x) + at(sde, step, x, t)
 
 
