@@ -105,9 +105,8 @@ class Claim:
         if not self.id or not self.statement:
             raise ClaimError(f"claim {self.id!r}: expected an id and a statement that are not empty")
         if (self.derivation is None) != self.empirical:
-            raise ClaimError(f"{self.id}: expected a derivation, or empirical=True "
-                             f"for a claim that is a measurement, got "
-                             f"{'both' if self.empirical else 'neither'}")
+            raise ClaimError(f"{self.id}: expected a derivation, or empirical=True for a claim that is a measurement, "
+                             f"got {'both' if self.empirical else 'neither'}")
         if not self.resolution:
             raise ClaimError(f"{self.id}: expected the resolution of at least one comparison, got none")
         object.__setattr__(self, "resolution", {
@@ -115,6 +114,15 @@ class Claim:
 
     def __repr__(self) -> str:
         return f"<Claim {self.id}: {self.title or self.statement}>"
+
+    def _repr_markdown_(self) -> str:
+        return f"**{self.id}** {self.title}\n\n{self.statement}"
+
+    def proof(self) -> Any:
+        """Return the derivation, built if it was given as a callable; None for an empirical claim."""
+        if self.derivation is None or hasattr(self.derivation, "verify"):
+            return self.derivation
+        return self.derivation()  # type: ignore[operator]
 
     @property
     def n_comparisons(self) -> int:
@@ -155,9 +163,8 @@ class Claim:
         comparisons = [c for name in rho for c in compare(measured[name], name, right[name], alpha, rho[name])]
         control = self._control(wrong, right, rho, measured, alpha, Run(stream_of(seed, self.id), mode, progress))
         status, reason = decide(proof, comparisons, control.status)
-        return Verdict(self.id, self.title, self.paper, status, reason, proof, proof_seconds,
-                       residuals, tuple(comparisons),
-                       control, seed, mode, time.perf_counter() - started, run=run)
+        return Verdict(self.id, self.title, self.paper, status, reason, proof, proof_seconds, residuals,
+                       tuple(comparisons), control, seed, mode, time.perf_counter() - started, run=run)
 
     def _predictions(self, given: Predictions, what: str) -> dict[str, Any]:
         values = dict(given() if callable(given) else given)
@@ -168,8 +175,12 @@ class Claim:
         if not values:
             raise ClaimError(f"{self.id}: expected at least one {what}, got none")
         for name, value in values.items():
-            if not isinstance(value, Between) and not np.isfinite(np.asarray(value, dtype=float)).all():
-                raise ClaimError(f"{self.id}, {name}: expected a finite {what}, got {value!r}")
+            if isinstance(value, Between):
+                continue
+            array, points = np.asarray(value, dtype=float), self._resolutions[name].points
+            if not np.isfinite(array).all() or (points > 1 and array.shape not in ((), (points,))):
+                raise ClaimError(f"{self.id}, {name}: expected a finite {what}, one or one for each of {points} "
+                                 f"point(s), got {value!r}")
         return values
 
     def _wrong_predictions(self, right: Mapping[str, Any], rho: Mapping[str, Any]) -> dict[str, Any]:
@@ -181,17 +192,15 @@ class Claim:
             nearest = np.min if self._resolutions[name].points > 1 else np.max
             apart = nearest(_gaps(value, right[name]) / np.asarray(rho[name]))
             if apart < 2 * (1 - 1e-9):  # a ratio of products of floats
-                raise ClaimError(f"{self.id}, {name}: expected a control at least 2 resolutions "
-                                 f"away from the statement, got "
-                                 f"{apart:.3g}; state a coarser wrong value, or a finer resolution")
+                raise ClaimError(f"{self.id}, {name}: expected a control at least 2 resolutions away from the "
+                                 f"statement, got {apart:.3g}; state a coarser wrong value, or a finer resolution")
         return wrong
 
     def _derive(self) -> tuple[str, float, dict[str, str]]:
-        if self.derivation is None:
+        if self.empirical:
             return "empirical", 0.0, {}
         started = time.perf_counter()
-        derivation = self.derivation if hasattr(self.derivation, "verify") else self.derivation()  # type: ignore[operator]
-        result = derivation.verify()
+        result = self.proof().verify()
         if not result.residuals:
             raise ClaimError(f"{self.id}: expected a derivation with at least one residual, got none: it shows nothing")
         residuals = {name: str(value) for name, value in result.residuals.items()}
@@ -204,9 +213,8 @@ class Claim:
         for name, evidence in measured.items():
             points = len(evidence) if hasattr(evidence, "__len__") else 1
             if points != self._resolutions[name].points:
-                raise ClaimError(f"{self.id}, {name}: expected {self._resolutions[name].points} "
-                                 f"point(s) as the resolution "
-                                 f"declares, got {points}; declare Resolution(rho, points={points}) before the run")
+                raise ClaimError(f"{self.id}, {name}: expected {self._resolutions[name].points} point(s) as the "
+                                 f"resolution declares, got {points}; declare Resolution(rho, points={points}) first")
         return measured
 
     def _control(self, wrong: Mapping[str, Any], right: Mapping[str, Any], rho: Mapping[str, Any],
@@ -220,6 +228,9 @@ class Claim:
                 raise ClaimError(f"{self.id}: expected the control to measure some of {sorted(rho)}, "
                                  f"got {sorted(found)}")
             measured, wrong = found, {name: right[name] for name in names}
+        if set(control.effect) - set(names):
+            raise ClaimError(f"{self.id}: expected the effects of the control on some of {sorted(names)}, "
+                             f"got {sorted(control.effect)}")
         comparisons: list[Comparison] = []
         powers: list[float] = []
         for name in names:

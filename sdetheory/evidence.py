@@ -67,7 +67,12 @@ class Exact:
 
 @dataclass(frozen=True)
 class Comparison:
-    """A prediction against a measurement under the rule above; `z·stderr + bias_bound` is the margin."""
+    """A prediction against a measurement under the rule above.
+
+    `z` is the critical value at the comparison's share of the budget: Student's where the paths are few. `bias_bound`
+    includes z times its own error. For a `Distance`, `stderr` is its scale and z its coefficient, so that z·stderr is
+    the critical distance. `smallest_detectable` is the error of the prediction that is seen with power 0.9.
+    """
 
     name: str
     predicted: Prediction
@@ -177,19 +182,18 @@ def _(evidence: Exact, name: str, predicted: Any, alpha: float, resolution: Any)
     value = np.atleast_1d(np.asarray(evidence.value, dtype=float)).ravel()
     bound = np.broadcast_to(np.asarray(evidence.rounding, dtype=float), np.shape(evidence.value)).ravel()
     bound = np.broadcast_to(bound, value.shape)
-    targets = _targets(name, predicted, value.size)
-    rhos = np.array(_spread(name, "resolution", resolution, value.size))
+    targets = _targets(name, predicted if isinstance(predicted, Between) else np.ravel(predicted), value.size)
+    rhos = np.array(_spread(name, "resolution", np.ravel(resolution), value.size))
     deviation = np.array([gap(v, t) if np.isfinite(v) else np.inf for v, t in zip(value, targets, strict=True)])
     # the entry furthest beyond its bound or, where all are within, the one whose bound is least able to see rho
     beyond = deviation > bound
-    with np.errstate(divide="ignore"):
+    with np.errstate(divide="ignore", invalid="ignore"):
         worst = int(np.argmax(np.where(beyond, deviation / bound, 0) if beyond.any() else bound / rhos))
     status = _decide(deviation[worst], float(bound[worst]), float(bound[worst]), float(rhos[worst]))
     remedy = f"rounding may reach {bound[worst]:.2g}: fewer steps, a better conditioned case or a sharper bound" \
         if status == "inconclusive" else ""
     return [Comparison(name, targets[worst], float(value[worst]), 0.0, float(bound[worst]), 0.0,
-                       float(rhos[worst]), status,
-                       2 * float(bound[worst]), remedy)]
+                       float(rhos[worst]), status, 2 * float(bound[worst]), remedy)]
 
 
 @compare.register
@@ -217,7 +221,7 @@ def power_to_refute(comparison: Comparison, evidence: Any, wrong_by: float) -> f
 
 def _spread(name: str, what: str, value: Any, points: int) -> list[float]:
     array = np.asarray(value, dtype=float)
-    if array.shape not in ((), (points,)) or not np.isfinite(array).all():
+    if array.shape not in ((), (1,), (points,)) or not np.isfinite(array).all():
         raise ValueError(f"{name}: expected a finite {what}, one or {points}, got {value!r}")
     return [float(x) for x in np.broadcast_to(array, (points,))]
 

@@ -125,6 +125,8 @@ def test_a_control_that_is_not_refuted_leaves_the_claim_inconclusive():
     ({"derivation": None}, "empirical=True"),
     ({"empirical": True}, "got both"),
     ({"statement": ""}, "not empty"),
+    ({"prediction": {"mean": [MEAN] * 3}, "resolution": {"mean": Resolution(0.01, points=2)}}, "each of 2 point"),
+    ({"negative_control": Control("x", simulation=gbm_mean, effect={"variance": 1.0})}, "effects of the control"),
 ])
 def test_claims_that_are_not_well_posed_are_errors(changes, match):
     with pytest.raises(ClaimError, match=match):
@@ -184,6 +186,9 @@ def test_exact_statements_hold_to_rounding_and_one_named_change_breaks_them():
 
 
 def test_an_exact_array_may_have_its_control_stated_entry_by_entry():
+    square = Exact(np.eye(2), 1e-15)
+    assert compare(square, "x", np.eye(2), 0.01, 1e-9)[0].status == "confirmed"
+    assert compare(square, "x", 2 * np.eye(2), 0.01, 1e-9)[0].status == "refuted"
     claim = gbm_claim(prediction={"x": [1.0, 2.0]}, simulation=lambda run: {"x": Exact(np.array([1.0, 2.0]), 1e-15)},
                       resolution={"x": Relative(1e-9)},
                       negative_control=Control("2 is 3", prediction={"x": [1.0, 3.0]}))
