@@ -12,11 +12,12 @@ from typing import Any
 __version__ = "0.1.0"
 
 _WHERE = {
-    "SDE": "sde", "simulate": "simulation", "Claim": "claims", "Formula": "theory.formula", "Derivation": "symbolic",
-    "SGD": "dynamics",
+    "SDE": "sde", "SGD": "dynamics", "simulate": "simulation", "Formula": "theory.formula", "Derivation": "symbolic",
+    "Claim": "claims", "Control": "claims", "Estimate": "evidence", "Exact": "evidence", "Relative": "evidence",
+    "Resolution": "evidence", "Between": "evidence", "verify_all": "claims",
 }
-_ROOMS = ("blocks", "claims", "dynamics", "kernels", "losses", "plot", "random", "references", "schedules", "schemes", "sde", "simulation",
-          "sphere", "stats", "symbolic", "theory", "torch", "validation")
+_ROOMS = ("claims", "dynamics", "evidence", "hypotheses", "kernels", "losses", "plot", "random", "references", "schedules",
+          "schemes", "sde", "simulation", "sphere", "stats", "symbolic", "theory", "torch", "validation", "verdicts")
 
 __all__ = ["__version__", *_WHERE, *_ROOMS]
 

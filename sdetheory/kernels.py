@@ -42,7 +42,7 @@ def per_lane(value: Any, lane: int) -> Any:
 
 
 @numba.extending.overload(per_lane, inline="always")
-def _per_lane(value: Any, lane: Any) -> Any:
+def _per_lane(value, lane):  # type: ignore[no-untyped-def]
     if isinstance(value, numba.types.Array):
         return lambda value, lane: value[lane]
     return lambda value, lane: value
