@@ -1,0 +1,115 @@
+r"""What a loss is: a function :math:`L : \mathbb R^d \to \mathbb R` with derivatives, kernels and gradient noise.
+
+It is *scale-invariant* if :math:`L(cw) = L(w)` for c > 0; then (EXP-1)
+
+.. math:: \langle\nabla L(w), w\rangle = 0, \qquad \nabla L(cw) = c^{-1}\nabla L(w), \qquad
+          \nabla^2 L(w)\,w = -\nabla L(w).
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from typing import ClassVar
+
+import numpy as np
+import sympy
+from numpy.typing import ArrayLike, NDArray
+
+from ..kernels import BlockFunction
+from ..sphere import UniformSphere
+from ..validation import finite_array, integer
+from .gradient_noise import GradientNoise
+
+__all__ = ["Loss"]
+
+
+class Loss(ABC):
+    """A loss on R^dim; a subclass gives the formula three times: NumPy (the oracle), kernels, SymPy.
+
+    Parameters
+    ----------
+    dim : int
+        Number of weights.
+    noise : GradientNoise, optional
+        Of the stochastic gradient; without one the gradient is exact.
+    """
+
+    scale_invariant: ClassVar[bool] = True
+
+    def __init__(self, dim: int, noise: GradientNoise | None = None) -> None:
+        self.dim = integer("dim", dim, at_least=1)
+        if noise is not None:
+            if not isinstance(noise, GradientNoise):
+                raise TypeError(f"noise: expected a gradient noise or None, got {noise!r}; "
+                                "pass e.g. noise=losses.TangentNoise(0.5)")
+            noise.components(self.dim)
+        self.noise = noise
+
+    @abstractmethod
+    def value(self, w: ArrayLike) -> NDArray[np.float64]:
+        """L(w), shape (...,), for weights (..., d)."""
+
+    @abstractmethod
+    def gradient(self, w: ArrayLike) -> NDArray[np.float64]:
+        """∇L(w), shape (..., d), for weights (..., d)."""
+
+    @abstractmethod
+    def hessian(self, w: ArrayLike) -> NDArray[np.float64]:
+        """∇²L(w), shape (d, d), for weights (d,)."""
+
+    @abstractmethod
+    def symbolic(self, w: Sequence[sympy.Expr]) -> sympy.Expr:
+        """L as an expression in the d symbols `w`."""
+
+    @property
+    @abstractmethod
+    def gradient_kernel(self) -> BlockFunction:
+        """f(W, G, S, *constants): G ← ∇L, blocks (d, lanes)."""
+
+    @property
+    @abstractmethod
+    def value_kernel(self) -> BlockFunction:
+        """f(W, out, S, *constants): out ← L, one value a lane."""
+
+    @property
+    def noise_trace(self) -> float:
+        """σ² = Tr Σ(ŵ) at unit norm, 0 without noise.
+
+        Raises
+        ------
+        ValueError
+            If Tr Σ at unit norm depends on the direction, or the noise has no unit norm to speak of.
+        """
+        if self.noise is None:
+            return 0.0
+        if not self.noise.scale_invariant:
+            raise ValueError(f"noise_trace: expected scale-invariant noise (ILR-1), got {self.noise!r}; "
+                             "use losses.TangentNoise, or noise.trace(w) at a point")
+        trace = self.noise.constant_trace(self.dim)
+        if trace is None:
+            raise ValueError(f"noise_trace: expected noise of one trace in every direction, got {self.noise!r}; "
+                             "use noise.trace(w) at a point, or TangentNoise of one scale")
+        return trace
+
+    def sample_sphere(self, radius: float = 1.0) -> UniformSphere:
+        """The uniform distribution on the sphere of this radius, as a start for `simulate`."""
+        return UniformSphere(self.dim, radius)
+
+    def check_start(self, w0: ArrayLike) -> None:
+        """Refuse weights (..., d) that no process can start from: not finite, or 0 for a scale-invariant loss."""
+        start = self._weights(finite_array("w0", w0), "w0")
+        if self.scale_invariant and not np.all(np.any(start != 0.0, axis=-1)):
+            raise ValueError(f"w0: expected weights other than 0, where {type(self).__name__} is not defined, "
+                             "got a zero vector; start e.g. from loss.sample_sphere()")
+
+    def _weights(self, w: ArrayLike, name: str = "w") -> NDArray[np.float64]:
+        array = np.asarray(w, dtype=np.float64)
+        if array.ndim == 0 or array.shape[-1] != self.dim:
+            raise ValueError(f"{name}: expected shape (..., {self.dim}), got {array.shape}; the last axis is the weights")
+        return array
+
+    def _symbols(self, w: Sequence[sympy.Expr]) -> sympy.Matrix:
+        if len(w) != self.dim:
+            raise ValueError(f"w: expected {self.dim} symbols, got {len(w)}; one for each weight")
+        return sympy.Matrix(list(w))
