@@ -3,6 +3,7 @@
 This room knows no simulation: what it predicts is held against measurements in `claims.py` and `paper_checks/`.
 """
 
+from . import intrinsic_lr
 from .formula import CLOCKS, Formula, closed_form
 
-__all__ = ["CLOCKS", "Formula", "closed_form"]
+__all__ = ["CLOCKS", "Formula", "closed_form", "intrinsic_lr"]

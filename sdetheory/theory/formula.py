@@ -50,8 +50,7 @@ class Formula:
     r"""A closed form with named parameters.
 
     Called with numbers or arrays (float64, they broadcast) it gives numbers; called with SymPy expressions it gives the
-    expression with these put in. Parameters are passed by name. Outside the hypotheses the
-    call raises.
+    expression with these put in. Parameters are passed by name. Outside the hypotheses the call raises.
 
     Parameters
     ----------
@@ -59,12 +58,11 @@ class Formula:
     expr : the expression; its free symbols are the parameters.
     claim : id of the claim, `ILR-4`.
     derivation : a function of an expression that derives the formula and ends in residuals "derived - expression".
-    parameters : the symbols in the order of the signature. What SymPy assumes of them (positive, integer, …) is checked.
+    parameters : the symbols in the order of the signature; what SymPy assumes of them is checked.
     doc : first a sentence; formula, claim, clock and parameters are added to it.
     clock : `"step"`, `"flow"` or `"none"` (see `CLOCKS`).
     needs : further hypotheses, SymPy relations between the parameters.
     meanings : what a parameter is, where the notation doesn't say it or says something else.
-    computed : an equal expression, evaluated instead where rounding asks for it; the derivation has to prove it equal.
 
     Examples
     --------
@@ -80,20 +78,18 @@ class Formula:
 
     def __init__(self, name: str, expr: sympy.Expr, *, claim: str, derivation: Callable[[sympy.Expr], Derivation],
                  parameters: Sequence[sympy.Symbol], doc: str = "", clock: str = "none",
-                 needs: Sequence[sympy.Basic] = (), meanings: Mapping[str, str] | None = None,
-                 computed: sympy.Expr | None = None) -> None:
+                 needs: Sequence[sympy.Basic] = (), meanings: Mapping[str, str] | None = None) -> None:
         expr, parameters = sympy.sympify(expr), tuple(parameters)
-        for text, form in (("expr", expr), ("computed", expr if computed is None else computed)):
-            unknown = form.free_symbols - set(parameters)
-            if unknown:
-                raise ValueError(f"{text}: expected symbols among the parameters {parameters}, got "
-                                 f"{sorted(map(str, unknown))} besides; take every symbol from sdetheory.symbolic.symbol")
+        unknown = expr.free_symbols - set(parameters)
+        if unknown:
+            raise ValueError(f"expr: expected symbols among the parameters {parameters}, got "
+                             f"{sorted(map(str, unknown))} besides; take every symbol from sdetheory.symbolic.symbol")
         if clock not in CLOCKS:
             raise ValueError(f"clock: expected one of {sorted(CLOCKS)}, got {clock!r}")
         self.name, self.expr, self.claim, self.parameters, self.clock = name, expr, claim, parameters, clock
         self.needs = tuple(need for need in map(sympy.sympify, needs) if need != sympy.true)
         self._build, self._sentence = derivation, textwrap.dedent(doc).strip()
-        self._meanings, self._computed = dict(meanings or {}), computed
+        self._meanings = dict(meanings or {})
         self.__name__ = self.__qualname__ = name
         self.__signature__ = inspect.Signature(
             [inspect.Parameter(p.name, inspect.Parameter.KEYWORD_ONLY) for p in parameters])
@@ -119,8 +115,7 @@ class Formula:
 
     @functools.cached_property
     def _numeric(self) -> Callable[..., Any]:
-        form = _without_cancellation(self.expr if self._computed is None else self._computed)
-        return sympy.lambdify(self.parameters, form, modules=["scipy", "numpy"])
+        return sympy.lambdify(self.parameters, _without_cancellation(self.expr), modules=["scipy", "numpy"])
 
     def _check_names(self, values: Mapping[str, Any]) -> None:
         names = [p.name for p in self.parameters]
@@ -204,13 +199,13 @@ class Formula:
 
 def closed_form(claim: str, derivation: Callable[[sympy.Expr], Derivation], *, clock: str = "none",
                 needs: Callable[..., Sequence[sympy.Basic]] | None = None,
-                computed: Callable[..., sympy.Expr] | None = None, meanings: Mapping[str, str] | None = None,
+                meanings: Mapping[str, str] | None = None,
                 assumptions: Mapping[str, Mapping[str, bool]] | None = None,
                 ) -> Callable[[Callable[..., sympy.Expr]], Formula]:
     """Make a `Formula` of a function that returns the expression: its name, parameters and docstring are the formula's.
 
-    `needs` and `computed` are functions of the same parameters; `assumptions` are SymPy's, for parameters that the
-    notation does not know or where the formula asks for more. The other arguments are those of `Formula`.
+    `needs` is a function of some of the parameters, by name; `assumptions` are SymPy's, for parameters that the notation does not
+    know or where the formula asks for more. The other arguments are those of `Formula`.
 
     >>> from sdetheory.symbolic import symbol
     >>> def from_update(claimed):
@@ -225,7 +220,9 @@ def closed_form(claim: str, derivation: Callable[[sympy.Expr], Derivation], *, c
     """
     def make(function: Callable[..., sympy.Expr]) -> Formula:
         symbols = [symbol(name, **(assumptions or {}).get(name, {})) for name in inspect.signature(function).parameters]
+        by_name = {s.name: s for s in symbols}
+        hypotheses = needs(**{name: by_name[name] for name in inspect.signature(needs).parameters}) if needs else ()
         return Formula(function.__name__, function(*symbols), claim=claim, derivation=derivation, parameters=symbols,
-                       doc=inspect.getdoc(function) or "", clock=clock, needs=needs(*symbols) if needs else (),
-                       meanings=meanings, computed=computed(*symbols) if computed else None)
+                       doc=inspect.getdoc(function) or "", clock=clock, needs=hypotheses,
+                       meanings=meanings)
     return make
