@@ -1,7 +1,7 @@
 r"""Notation: one dictionary from the names used in code to the letters of the papers.
 
-A SymPy symbol carries its code name (`weight_decay`), so that `subs`, keyword arguments and kernels agree on it; when an
-expression is shown, the name is replaced by the paper's letter (:math:`\lambda`). What is computed never changes.
+A SymPy symbol carries its code name (`weight_decay`), so that `subs`, keyword arguments and kernels agree on it; when
+an expression is shown, the name is replaced by the paper's letter (:math:`\lambda`). What is computed never changes.
 """
 
 from __future__ import annotations
@@ -47,6 +47,26 @@ NOTATION: dict[str, tuple[str, dict[str, bool], str]] = {
     "t": ("t", _NONNEGATIVE, "time"),
     "step": ("k", {"nonnegative": True, "integer": True}, "number of the step"),
     "temperature": ("T", _POSITIVE, "effective_lr * noise_scale^2 / 2"),
+    "sq_norm0": ("R_0", _POSITIVE, "|w|^2 at time 0"),
+    "effective_lr0": ("eta_e0", _POSITIVE, "effective learning rate at time 0"),
+    "gamma_gap": ("delta_0", _REAL, "difference of two gammas at time 0"),
+    "noise_trace_min": ("sigma^2_min", _NONNEGATIVE, "lower bound of the noise power at unit norm"),
+    "noise_trace_max": ("sigma^2_max", _POSITIVE, "upper bound of the noise power at unit norm"),
+    "tolerance": ("epsilon", _POSITIVE, "relative error that counts as arrived"),
+    "scale": ("c", _POSITIVE, "factor on the weights"),
+    "batch_size": ("B", _COUNT, "samples a step"),
+    "eigenvalue": ("a", _POSITIVE, "eigenvalue of a quadratic form"),
+    "rank": ("k", _COUNT, "number of coordinates with that eigenvalue"),
+    "loss": ("L", _NONNEGATIVE, "value of the loss"),
+    "degree": ("ell", {"nonnegative": True, "integer": True}, "degree of a spherical harmonic"),
+    "lag": ("Delta", _NONNEGATIVE, "time between two points of a path"),
+    "barrier": ("b", _POSITIVE, "height of a barrier of the loss"),
+    "min_curvature": ("h_min", _POSITIVE, "second derivative of the loss in a well"),
+    "max_curvature": ("h_max", _POSITIVE, "|second derivative| of the loss on a barrier"),
+    "other_curvature": ("h_2", _POSITIVE, "second derivative of the loss in another well"),
+    "n_wells": ("m", _COUNT, "number of equal wells"),
+    "ratio": ("q", _REAL, "x/y"),
+    "ratio0": ("q_0", _REAL, "x/y at time 0"),
 }
 
 
@@ -75,7 +95,8 @@ def _letter(name: str) -> str:
 
 def _letters(expr: Any) -> dict[str, str]:
     """Letters for the names in `expr`; where two names would share a letter, each keeps its own as an index."""
-    names = {s.name for s in expr.atoms(sympy.Symbol)} | {f.func.__name__ for f in expr.atoms(sympy.core.function.AppliedUndef)}
+    applied = expr.atoms(sympy.core.function.AppliedUndef)
+    names = {s.name for s in expr.atoms(sympy.Symbol)} | {f.func.__name__ for f in applied}
     letters = {name: _letter(name) for name in names}
     shared = {name for name in names if sum(letters[name] == letter for letter in letters.values()) > 1}
     return {name: f"{letter}_{name.replace('_', '')}" if name in shared and name != letter else letter
