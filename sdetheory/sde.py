@@ -2,19 +2,21 @@ r"""What an Itô SDE is here: expressions for drift and diffusion.
 
 .. math:: dX = a(X, t)\,dt + b(X, t)\,dW, \qquad a \in R^d,\; b \in R^{d\times m},\; W \in R^m
 
-The same object is read as theory (`sdetheory.symbolic`) and as a kernel (`sdetheory.schemes`); its clock is that of its drift.
+The same object is read as theory (`sdetheory.symbolic`) and as a kernel (`sdetheory.schemes`); its clock is that of
+its drift.
 """
 
 from __future__ import annotations
 
 import difflib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from functools import cached_property
 from typing import Any
 
 import sympy
 
 from .symbolic import conversions, ito, moments, stationarity
+from .symbolic.coefficients import as_diffusion, as_drift, as_states, as_time, expression
 from .symbolic.noise_structure import noise_types
 from .symbolic.notation import latex, symbol
 from .symbolic.tracing import trace
@@ -60,10 +62,10 @@ class SDE:
     symbolic = True
 
     def __init__(self, states: Any, drift: Any, diffusion: Any, *, time: sympy.Symbol | None = None) -> None:
-        self.states: tuple[sympy.Symbol, ...] = _states(states)
+        self.states: tuple[sympy.Symbol, ...] = as_states(states)
         d = len(self.states)
-        a, b = _drift(drift, d), _diffusion(diffusion, d)
-        self.time: sympy.Symbol = _time(time, self.states, a.free_symbols | b.free_symbols)
+        a, b = as_drift(drift, d), as_diffusion(diffusion, d)
+        self.time: sympy.Symbol = as_time(time, self.states, a.free_symbols | b.free_symbols)
         self.dim, self.noise_dim = d, b.shape[1]
         self._coefficients = (a, b)
         free = (a.free_symbols | b.free_symbols) - {*self.states, self.time}
@@ -71,8 +73,8 @@ class SDE:
         named: dict[str, sympy.Symbol] = {}
         for s in [*self.states, self.time, *sorted(free, key=str)]:
             if s.name in named:
-                raise ValueError(f"parameters: expected one symbol a name, got two named {s.name!r} with different assumptions; "
-                                 "create each symbol once")
+                raise ValueError(f"parameters: expected one symbol a name, got two named {s.name!r} with different "
+                                 "assumptions; create each symbol once")
             named[s.name] = s
         self._named = named
 
@@ -110,7 +112,7 @@ class SDE:
                 near = difflib.get_close_matches(str(name), self._named, n=1)
                 raise ValueError(f"mapping: expected names among {', '.join(map(repr, self._named))}, got {name!r}"
                                  f"{f'; did you mean {near[0]!r}?' if near else ''}")
-            known, value = self._named[name], ito.expression(str(name), value)
+            known, value = self._named[name], expression(str(name), value)
             if known not in self.parameters and not isinstance(value, sympy.Symbol):
                 raise ValueError(f"mapping: expected a symbol for the state or time {name!r}, got {value}; "
                                  "only parameters take values")
@@ -145,7 +147,7 @@ class SDE:
         if set(inverse) != set(self.states):
             raise ValueError(f"inverse: expected an expression for each of {self.states}, got {tuple(inverse)}")
         for y, f in new.items():
-            if sympy.simplify(ito.expression(str(y), f).subs(inverse, simultaneous=True) - y) != 0:
+            if sympy.simplify(expression(str(y), f).subs(inverse, simultaneous=True) - y) != 0:
                 raise ValueError(f"inverse: expected {f} to become {y} under it, got "
                                  f"{sympy.simplify(sympy.sympify(f).subs(inverse, simultaneous=True))}")
         a, b = (matrix.subs(inverse, simultaneous=True).applyfunc(sympy.simplify) for matrix in differential)
@@ -168,12 +170,12 @@ class SDE:
         return moments.moment_equations(self._needs_expressions("moment_equations"), order)
 
     def is_stationary(self, density: Any) -> stationarity.StationarityResult:
-        """Whether the density (up to a constant) solves the stationary Fokker–Planck equation; true or false as a bool."""
+        """Whether the density (up to a constant) solves the stationary Fokker–Planck equation."""
         return stationarity.check_stationary(self._needs_expressions("is_stationary"), density)
 
     @classmethod
-    def from_callables(cls, drift: Callable[..., Any], diffusion: Callable[..., Any], dim: int = 1, noise_dim: int = 1, *,
-                       states: Any = None, time: sympy.Symbol | None = None) -> SDE:
+    def from_callables(cls, drift: Callable[..., Any], diffusion: Callable[..., Any], dim: int = 1,
+                       noise_dim: int = 1, *, states: Any = None, time: sympy.Symbol | None = None) -> SDE:
         """The SDE of Python functions `drift(x, t)` and `diffusion(x, t)`, plain or compiled by Numba.
 
         Parameters
@@ -189,8 +191,8 @@ class SDE:
         Returns
         -------
         SDE
-            An ordinary one where the functions can be run on symbols; else one with `symbolic == False` that holds them as
-            `drift_function` and `diffusion_function`: it can be simulated, and says so when asked for theory.
+            An ordinary one where the functions can be run on symbols; else one with `symbolic == False` that holds them
+            as `drift_function` and `diffusion_function`: it can be simulated, and raises when asked for theory.
 
         >>> SDE.from_callables(lambda x, t: -x, lambda x, t: 0.5 * x)
         SDE(dx = -x dt + 0.5*x dW)
@@ -198,14 +200,16 @@ class SDE:
         d, m = integer("dim", dim, at_least=1), integer("noise_dim", noise_dim, at_least=1)
         for name, function in (("drift", drift), ("diffusion", diffusion)):
             if not callable(function):
-                raise TypeError(f"{name}: expected a callable of (x, t), got {function!r}; for expressions use SDE(...)")
-        names = _states([symbol("x")] if d == 1 else [symbol(f"x_{i}") for i in range(d)]) if states is None else _states(states)
+                raise TypeError(f"{name}: expected a callable of (x, t), got {function!r}; expressions go to SDE(...)")
+        default = [symbol("x")] if d == 1 else [symbol(f"x_{i}") for i in range(d)]
+        names = as_states(default if states is None else states)
         if len(names) != d:
             raise ValueError(f"states: expected {d} symbols for dim={d}, got {len(names)}")
-        clock = _time(time, names, set())
-        entries = [trace(getattr(f, "py_func", f), names, clock, shape) for f, shape in ((drift, (d,)), (diffusion, (d, m)))]
-        if entries[0] is not None and entries[1] is not None:
-            return cls(names, entries[0], sympy.Matrix(d, m, entries[1]), time=clock)
+        clock = as_time(time, names, set())
+        a = trace(getattr(drift, "py_func", drift), names, clock, (d,))
+        b = trace(getattr(diffusion, "py_func", diffusion), names, clock, (d, m))
+        if a is not None and b is not None:
+            return cls(names, a, sympy.Matrix(d, m, b), time=clock)
         opaque = cls(names, [0] * d, sympy.zeros(d, m), time=clock)
         opaque.symbolic = False
         opaque.drift_function, opaque.diffusion_function = drift, diffusion
@@ -216,8 +220,8 @@ class SDE:
 
     def _needs_expressions(self, what: str) -> SDE:
         if not self.symbolic:
-            raise ValueError(f"{what}: expected an SDE given by expressions, got one given by Python functions that cannot be run on "
-                             "symbols; write drift and diffusion in SymPy: SDE(states, drift, diffusion)")
+            raise ValueError(f"{what}: expected an SDE given by expressions, got one given by Python functions that "
+                             "cannot be run on symbols; write it in SymPy: SDE(states, drift, diffusion)")
         return self
 
     def __eq__(self, other: object) -> bool:
@@ -245,57 +249,3 @@ class SDE:
             return ""
         shown = [latex(e[0] if len(e) == 1 else e) for e in (sympy.ImmutableMatrix(self.states), *self._coefficients)]
         return f"$$d{shown[0]} = {shown[1]}\\,d{latex(self.time)} + {shown[2]}\\,dW$$"
-
-
-def _states(states: Any) -> tuple[sympy.Symbol, ...]:
-    given = (states,) if isinstance(states, sympy.Symbol) else states
-    if isinstance(given, str) or not isinstance(given, Sequence | sympy.MatrixBase) or len(given) == 0:
-        raise TypeError(f"states: expected a non-empty sequence of SymPy symbols, got {states!r}; use sympy.symbols('x y')")
-    for s in given:
-        if not isinstance(s, sympy.Symbol) or not s.is_commutative:
-            raise TypeError(f"states: expected SymPy symbols, got {s!r}; use sympy.Symbol('x', real=True)")
-    if len(set(given)) < len(given):
-        raise ValueError(f"states: expected distinct symbols, got {tuple(given)}")
-    return tuple(given)
-
-
-def _time(time: Any, states: Sequence[sympy.Symbol], free: set[sympy.Symbol]) -> sympy.Symbol:
-    if time is None:
-        named = [s for s in free if s.name == "t" and s not in states]
-        return named[0] if named else symbol("t")
-    if not isinstance(time, sympy.Symbol) or time in states:
-        raise TypeError(f"time: expected a SymPy symbol that is no state, got {time!r}")
-    return time
-
-
-def _drift(drift: Any, d: int) -> sympy.ImmutableMatrix:
-    rows = _rows("drift", drift)
-    entries = [e for row in rows for e in row]
-    if len(entries) != d or (len(rows) > 1 and any(len(row) != 1 for row in rows)):
-        raise ValueError(f"drift: expected {d} expression(s), one a state, got {len(entries)} in shape "
-                         f"{(len(rows), len(rows[0]) if rows else 0)}")
-    return sympy.ImmutableMatrix(d, 1, entries)
-
-
-def _diffusion(diffusion: Any, d: int) -> sympy.ImmutableMatrix:
-    rows = _rows("diffusion", diffusion)
-    widths = {len(row) for row in rows}
-    if len(rows) != d or len(widths) != 1 or 0 in widths:
-        flat = ("; write one column as [[b1], [b2], ...], independent noises as sympy.diag(b1, b2, ...)"
-                if len(rows) == 1 and d > 1 else "; give one row a state, one column a Brownian motion")
-        raise ValueError(f"diffusion: expected shape ({d}, m), got {len(rows)} row(s) of length {sorted(widths)}{flat}")
-    return sympy.ImmutableMatrix(rows)
-
-
-def _rows(name: str, value: Any) -> list[list[sympy.Expr]]:
-    """Rows of expressions of a scalar, a flat sequence (one row) or a nested one."""
-    if callable(value) and not isinstance(value, sympy.Basic | sympy.MatrixBase):
-        raise TypeError(f"{name}: expected SymPy expressions, got a callable; use SDE.from_callables(drift, diffusion, dim, noise_dim)")
-    value = value.tolist() if hasattr(value, "tolist") else value
-    if not isinstance(value, list | tuple | sympy.Tuple):
-        return [[ito.expression(name, value)]]
-    if any(isinstance(row, list | tuple | sympy.Tuple) for row in value):
-        if not all(isinstance(row, list | tuple | sympy.Tuple) for row in value):
-            raise ValueError(f"{name}: expected rows of one kind, got {value!r}")
-        return [[ito.expression(f"{name}[{i}][{j}]", e) for j, e in enumerate(row)] for i, row in enumerate(value)]
-    return [[ito.expression(f"{name}[{i}]", e) for i, e in enumerate(value)]]

@@ -41,7 +41,8 @@ class DerivationResult:
 
     def __repr__(self) -> str:
         wrong = ", ".join(f"{name}: {value}" for name, value in self.residuals.items() if not _is_zero(value))
-        return f"<{self.status}: {len(self.residuals)} residual(s), {self.seconds:.2f} s{'; not 0: ' + wrong if wrong else ''}>"
+        wrong = f"; not 0: {wrong}" if wrong else ""
+        return f"<{self.status}: {len(self.residuals)} residual(s), {self.seconds:.2f} s{wrong}>"
 
 
 def _is_zero(expr: sympy.Basic) -> bool:
@@ -90,7 +91,7 @@ def _as_residual(name: str, value: Any) -> sympy.Basic:
     elif not isinstance(value, sympy.Expr):
         raise TypeError(f"residual {name!r}: expected a SymPy expression, equation or matrix, got {value!r}")
     if value.has(sympy.Float):
-        raise ValueError(f"residual {name!r}: expected exact numbers, got the float(s) {sorted(value.atoms(sympy.Float))}; "
+        raise ValueError(f"residual {name!r}: expected exact numbers, got {sorted(value.atoms(sympy.Float))}; "
                          "use sympy.Rational or sympy.S('1/2')")
     return value
 
@@ -103,7 +104,7 @@ class Derivation:
     >>> lr, decay, r = symbol("lr"), symbol("weight_decay"), symbol("sq_norm")
     >>> d = Derivation("Norm without gradient").assume("the gradient is 0")
     >>> d = d.step(r"One step multiplies $w$ by $1-\eta\lambda$.", (1 - lr * decay)**2 * r)
-    >>> d.residual("change of the squared norm", (1 - lr*decay)**2 * r - r - (lr*decay*(lr*decay - 2) * r)).verify().status
+    >>> d.residual("change of R", (1 - lr * decay)**2 * r - r - lr * decay * (lr * decay - 2) * r).verify().status
     'proved'
     """
 
@@ -174,7 +175,8 @@ class Derivation:
             parts.append('<ul class="assumptions">' + "".join(map(item, self._assumptions)) + "</ul>")
         parts.append('<ol class="steps">' + "".join(map(item, self._steps)) + "</ol>")
         if self._residuals:
-            rows = "".join(f"<li>{html.escape(name, quote=False)}: {mathml(expr)} = 0</li>" for name, expr in self._residuals.items())
+            rows = "".join(f"<li>{html.escape(name, quote=False)}: {mathml(expr)} = 0</li>"
+                           for name, expr in self._residuals.items())
             parts.append(f'<p>To be shown:</p><ul class="residuals">{rows}</ul>')
         return "".join(parts) + "</section>"
 

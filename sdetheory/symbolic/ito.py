@@ -12,7 +12,9 @@ from typing import Any, NamedTuple, Protocol
 
 import sympy
 
-__all__ = ["ItoDifferential", "ItoProcess", "L", "L0", "expression", "generator", "ito_formula"]
+from .coefficients import exact, expression
+
+__all__ = ["ItoDifferential", "ItoProcess", "L", "L0", "exact_process", "generator", "ito_formula"]
 
 
 class ItoProcess(Protocol):
@@ -28,26 +30,23 @@ class ItoProcess(Protocol):
     def diffusion(self) -> sympy.ImmutableMatrix: ...
 
 
+class _Process(NamedTuple):
+    states: tuple[sympy.Symbol, ...]
+    time: sympy.Symbol
+    drift: sympy.ImmutableMatrix
+    diffusion: sympy.ImmutableMatrix
+
+
+def exact_process(process: ItoProcess) -> ItoProcess:
+    """The process with fractions for floats: what proofs and closed forms are made from."""
+    return _Process(tuple(process.states), process.time, exact(process.drift), exact(process.diffusion))
+
+
 class ItoDifferential(NamedTuple):
     """df = drift dt + Σ_j diffusion[j] dW^j; for k functions drift is (k, 1) and diffusion (k, m)."""
 
     drift: Any
     diffusion: Any
-
-
-def expression(name: str, value: Any) -> sympy.Expr:
-    """Return `value` as a commutative SymPy expression; text is refused (SymPy would evaluate it)."""
-    if isinstance(value, str | bool) or value is None:
-        raise TypeError(f"{name}: expected a SymPy expression or a number, got {value!r}; write it with sympy.symbols(...)")
-    try:
-        value = sympy.sympify(value)
-    except (sympy.SympifyError, TypeError, AttributeError):
-        raise TypeError(f"{name}: expected a SymPy expression or a number, got {value!r}") from None
-    if not isinstance(value, sympy.Expr) or not value.is_commutative:
-        raise TypeError(f"{name}: expected a scalar SymPy expression or a number, got {value!r}")
-    if value.has(sympy.nan, sympy.zoo, sympy.oo, -sympy.oo):
-        raise ValueError(f"{name}: expected a finite expression, got {value}")
-    return value
 
 
 def _tidy(expr: sympy.Expr) -> sympy.Expr:
@@ -80,7 +79,7 @@ def L(process: ItoProcess, j: int, f: Any) -> sympy.Expr:
 
 
 def ito_formula(process: ItoProcess, f: Any) -> ItoDifferential:
-    """df as (drift, diffusion): an expression and m of them, or matrices (k, 1) and (k, m) for a sequence of k functions."""
+    """df as (drift, diffusion): an expression and m of them; for k functions matrices (k, 1) and (k, m)."""
     m = process.diffusion.shape[1]
     if isinstance(f, Sequence | sympy.MatrixBase) and not isinstance(f, str):
         if len(f) == 0:

@@ -1,7 +1,8 @@
 r"""Linear ODEs m' = A m + c with constant coefficients, solved exactly.
 
-Where A is triangular in some order of the unknowns (each strongly connected component is one unknown), the solution is a sum of terms
-:math:`C\,t^k e^{rt}`, found one unknown after the other from :math:`m_i = e^{a_{ii}t}m_i(0) + \int_0^t e^{a_{ii}(t-s)}(\dots)ds`.
+Where A is triangular in some order of the unknowns, the solution is a sum of terms :math:`C\,t^k e^{rt}`, found one
+unknown after the other: :math:`m_i = e^{a_{ii}t}m_i(0) + \int_0^t e^{a_{ii}(t-s)}(\dots)ds`. Else it is a matrix
+exponential.
 """
 
 from __future__ import annotations
@@ -15,7 +16,8 @@ __all__ = ["solve_linear"]
 _Terms = dict[tuple[sympy.Expr, int], sympy.Expr]  # (rate, power) -> coefficient
 
 
-def solve_linear(A: sympy.MatrixBase, c: sympy.MatrixBase, start: Sequence[sympy.Expr], t: sympy.Expr) -> list[sympy.Expr] | None:
+def solve_linear(A: sympy.MatrixBase, c: sympy.MatrixBase, start: Sequence[sympy.Expr],
+                 t: sympy.Expr) -> list[sympy.Expr] | None:
     """m(t) of m' = A m + c, m(0) = start; None where no exact form is at hand (more than 4 coupled unknowns).
 
     Rates whose difference SymPy cannot show to be 0 are taken for different.
@@ -31,7 +33,8 @@ def solve_linear(A: sympy.MatrixBase, c: sympy.MatrixBase, start: Sequence[sympy
                 for key, coefficient in solved[j].items():
                     forcing[key] = forcing.get(key, 0) + A[i, j] * coefficient
         solved[i] = _convolved(rate, sympy.sympify(start[i]), forcing)
-    return [sympy.Add(*(sympy.factor(C) * t**k * sympy.exp(r * t) for (r, k), C in solved[i].items())) for i in range(A.rows)]
+    return [sympy.Add(*(sympy.factor(C) * t**k * sympy.exp(r * t) for (r, k), C in solved[i].items()))
+            for i in range(A.rows)]
 
 
 def _convolved(rate: sympy.Expr, start: sympy.Expr, forcing: _Terms) -> _Terms:
@@ -67,7 +70,8 @@ def _triangular_order(A: sympy.MatrixBase) -> list[int] | None:
     return order
 
 
-def _by_exponential(A: sympy.MatrixBase, c: sympy.MatrixBase, start: Sequence[sympy.Expr], t: sympy.Expr) -> list[sympy.Expr]:
+def _by_exponential(A: sympy.MatrixBase, c: sympy.MatrixBase, start: Sequence[sympy.Expr],
+                    t: sympy.Expr) -> list[sympy.Expr]:
     n = A.rows
     whole = sympy.zeros(n + 1, n + 1)
     whole[:n, :n], whole[:n, n] = A, c

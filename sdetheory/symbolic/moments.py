@@ -1,7 +1,7 @@
 r"""Moment equations: :math:`\tfrac{d}{dt}E[X^\alpha] = E[L X^\alpha]` with L the generator.
 
-They close where L maps the span of finitely many monomials into itself; then they are linear ODEs m' = A m + c, and the stationary moments
-solve A m = -c. Where they don't close, the moments that are missing are named.
+They close where L maps the span of finitely many monomials into itself; then they are linear ODEs m' = A m + c, and the
+stationary moments solve A m = -c. Where they don't close, the moments that are missing are named.
 """
 
 from __future__ import annotations
@@ -19,7 +19,8 @@ from scipy.linalg import expm
 
 from sdetheory.validation import integer
 
-from .ito import ItoProcess, expression, generator
+from .coefficients import expression
+from .ito import ItoProcess, exact_process, generator
 from .linear_odes import solve_linear
 from .notation import latex
 
@@ -92,8 +93,9 @@ class MomentEquations:
         if free or isinstance(t, sympy.Basic):
             solution = None if self._time_dependent() else solve_linear(A, c, start, expression("t", t))
             if solution is None:
-                raise ValueError("t: expected numbers for t, x0 and all parameters, as these equations have no exact solution "
-                                 f"at hand; got free symbols {sorted(map(str, free | getattr(t, 'free_symbols', set())))}")
+                names = sorted(map(str, free | getattr(t, "free_symbols", set())))
+                raise ValueError("t: expected numbers for t, x0 and all parameters, as these equations have no exact "
+                                 f"solution at hand; got free symbols {names}")
             return dict(zip(self.monomials, solution, strict=True))
         times = np.asarray(t, dtype=np.float64)
         if not np.all(np.isfinite(times)) or np.any(times < 0):
@@ -102,7 +104,7 @@ class MomentEquations:
         return {mono: values[:, i].reshape(times.shape)[()] for i, mono in enumerate(self.monomials)}
 
     def stationary(self) -> dict[sympy.Expr, sympy.Expr]:
-        """The moments that do not move, A m = -c; the limits of E[X^α] where all eigenvalues of A have negative real part.
+        """The moments that do not move, A m = -c; the limits of E[X^α] where A has eigenvalues Re < 0 only.
 
         Raises
         ------
@@ -111,15 +113,15 @@ class MomentEquations:
         """
         A, c = self._system()
         if self._time_dependent():
-            raise ValueError("sde: expected coefficients without time, got a time-dependent SDE; it has no stationary moments")
+            raise ValueError("sde: expected coefficients without time, got a time-dependent SDE")
         if sympy.simplify(A.det(method="berkowitz")) == 0:
             raise ValueError("sde: expected moment equations with one stationary point, got a singular matrix; "
                              "some moment is conserved or grows without bound")
         if not A.free_symbols:
             rates = np.linalg.eigvals(np.array(A, dtype=np.float64)).real
             if rates.max() >= 0:
-                raise ValueError(f"sde: expected moments that decay to a stationary point, got growth at rate {rates.max():.3g}; "
-                                 "there are no stationary moments of this order")
+                raise ValueError("sde: expected moments that decay to a stationary point, got growth at rate "
+                                 f"{rates.max():.3g}; there are no stationary moments of this order")
         elif any(A[i, i].is_nonnegative and all(A[i, j] == 0 for j in range(A.cols) if j != i) for i in range(A.rows)):
             raise ValueError("sde: expected moments that decay to a stationary point, got one that grows")
         solution = sympy.Matrix(A).LUsolve(-sympy.Matrix(c))
@@ -127,9 +129,9 @@ class MomentEquations:
 
     def _system(self) -> tuple[sympy.ImmutableMatrix, sympy.ImmutableMatrix]:
         if self._linear is None:
-            raise ValueError(f"moment equations of order {self.order} don't close: they need "
-                             f"{', '.join(f'E[{g}]' for g in self.unclosed)}; simulate, or approximate the SDE by one with "
-                             "coefficients for which they close (affine drift, and b bᵀ at most quadratic)")
+            needed = ", ".join(f"E[{g}]" for g in self.unclosed)
+            raise ValueError(f"moment equations of order {self.order} don't close: they need {needed}; "
+                             "simulate, or take coefficients for which they close (a affine, b bᵀ quadratic)")
         return self._linear
 
     def _time_dependent(self) -> bool:
@@ -143,7 +145,8 @@ class MomentEquations:
             if missing:
                 raise ValueError(f"x0: expected a moment for each of {self.monomials}, got none for {missing}")
             return [expression(f"x0[{m}]", given[m]) for m in self.monomials]
-        point = [expression("x0", e) for e in (x0 if isinstance(x0, Sequence | np.ndarray | sympy.MatrixBase) else [x0])]
+        entries = x0 if isinstance(x0, Sequence | np.ndarray | sympy.MatrixBase) else [x0]
+        point = [expression("x0", e) for e in entries]
         if len(point) != len(self.states):
             raise ValueError(f"x0: expected {len(self.states)} values, one a state, got {len(point)}")
         here = dict(zip(self.states, point, strict=True))
@@ -162,11 +165,12 @@ class MomentEquations:
             return np.asarray(a, dtype=np.float64) @ m + np.asarray(b, dtype=np.float64)[:, 0]
 
         grid = np.unique(np.append(times, 0.0))
-        path = solve_ivp(slope, (0.0, grid[-1]), start, t_eval=grid, method="DOP853", rtol=1e-12, atol=1e-14) if grid[-1] > 0 else None
-        if path is not None and not path.success:
+        if grid[-1] == 0:
+            return np.tile(start, (len(times), 1))
+        path = solve_ivp(slope, (0.0, grid[-1]), start, t_eval=grid, method="DOP853", rtol=1e-12, atol=1e-14)
+        if not path.success:
             raise ValueError(f"t: expected times up to which the moments exist, got {grid[-1]}: {path.message}")
-        table = start[None] if path is None else path.y.T
-        return table[np.searchsorted(grid, times)]
+        return path.y.T[np.searchsorted(grid, times)]
 
     def _moment(self, mono: sympy.Expr) -> sympy.Expr:
         powers = sympy.Poly(mono, *self.states).monoms()[0]
@@ -182,9 +186,12 @@ class MomentEquations:
         return f"<moment equations of ({', '.join(map(str, self.states))}), {len(self.monomials)} moment(s), {state}>"
 
     def _repr_latex_(self) -> str:
-        lines = [rf"\tfrac{{d}}{{d{latex(self.time)}}}\,E[{latex(m)}] &= " + (" + ".join(
-            (f"{latex(c)}" if g == 1 else f"({latex(c)})\\,E[{latex(g)}]") for g, c in _split(rhs, self.states).items()) or "0")
-            for m, rhs in zip(self.monomials, self.right_sides, strict=True)]
+        def right(rhs: sympy.Expr) -> str:
+            parts = _split(rhs, self.states).items()
+            return " + ".join(latex(c) if g == 1 else f"({latex(c)})\\,E[{latex(g)}]" for g, c in parts) or "0"
+
+        lines = [rf"\tfrac{{d}}{{d{latex(self.time)}}}\,E[{latex(m)}] &= {right(rhs)}"
+                 for m, rhs in zip(self.monomials, self.right_sides, strict=True)]
         return "$$\\begin{aligned}" + r"\\".join(lines) + "\\end{aligned}$$"
 
 
@@ -218,7 +225,7 @@ def moment_equations(process: ItoProcess, order: int = 2) -> MomentEquations:
     >>> SDE(x, -x**3, s).moment_equations(2)
     <moment equations of (x), 2 moment(s), not closed: needs E[x**3], E[x**4]>
     """
-    order, states = integer("order", order, at_least=1), tuple(process.states)
+    order, states, process = integer("order", order, at_least=1), tuple(process.states), exact_process(process)
     asked = _monomials(states, order)
     sides = {m: _split(sympy.simplify(generator(process, m)), states) for m in asked}
     missing = tuple(dict.fromkeys(g for side in sides.values() for g in side if g != 1 and g not in sides))

@@ -10,6 +10,7 @@ from itertools import combinations
 
 import sympy
 
+from .coefficients import exact
 from .ito import ItoProcess
 
 __all__ = ["noise_types"]
@@ -18,7 +19,8 @@ __all__ = ["noise_types"]
 def noise_types(process: ItoProcess) -> frozenset[str]:
     """The classes that the diffusion is in; a class is left out unless SymPy shows that it holds."""
     states, (d, m) = set(process.states), process.diffusion.shape
-    b = process.diffusion.applyfunc(sympy.simplify) if process.diffusion.free_symbols & states else process.diffusion
+    b = exact(process.diffusion)
+    b = b.applyfunc(sympy.simplify) if b.free_symbols & states else b
     if not b.free_symbols & states:
         found = {"additive", "commutative"}
     else:

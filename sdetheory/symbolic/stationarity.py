@@ -2,8 +2,8 @@ r"""Stationary densities: the Fokker–Planck equation, probability flux, and th
 
 .. math:: \partial_t p = -\sum_i \partial_i J_i,\qquad J_i = a_i p - \tfrac12\sum_j\partial_j\big((bb^\top)_{ij}\,p\big)
 
-p is stationary where :math:`\nabla\cdot J = 0`, and in detailed balance where J = 0. In one dimension J = 0 is solved by the speed
-density :math:`m(x) = \tfrac{2}{b^2}\exp\int^x 2a/b^2`, up to a constant.
+p is stationary where :math:`\nabla\cdot J = 0`, and in detailed balance where J = 0. In one dimension J = 0 is
+solved by the speed density :math:`m(x) = \tfrac{2}{b^2}\exp\int^x 2a/b^2`, up to a constant.
 """
 
 from __future__ import annotations
@@ -12,15 +12,16 @@ from dataclasses import dataclass
 
 import sympy
 
+from .coefficients import exact, expression
 from .derivation import simplified_residual
-from .ito import ItoProcess, expression
+from .ito import ItoProcess, exact_process
 
 __all__ = ["StationarityResult", "check_stationary", "probability_flux", "scale_density", "speed_density"]
 
 
 @dataclass(frozen=True)
 class StationarityResult:
-    """`residual` = (∇·J)/p and `flux` = J/p, simplified; `stationary` and `detailed_balance` say whether they are exactly 0.
+    """`residual` = (∇·J)/p and `flux` = J/p, simplified; `stationary`, `detailed_balance`: whether they are exactly 0.
 
     True as a bool where p is stationary. Integrability of p and what happens at the boundary are not looked at.
     """
@@ -50,9 +51,9 @@ class StationarityResult:
 def probability_flux(process: ItoProcess, density: sympy.Expr) -> sympy.ImmutableMatrix:
     """The flux J of the density, shape (d, 1)."""
     covariance = process.diffusion * process.diffusion.T
-    return sympy.ImmutableMatrix([
-        process.drift[i] * density - sympy.Add(*(sympy.diff(covariance[i, j] * density, y) for j, y in enumerate(process.states))) / 2
-        for i in range(len(process.states))])
+    spread = [sympy.Add(*(sympy.diff(covariance[i, j] * density, y) for j, y in enumerate(process.states)))
+              for i in range(len(process.states))]
+    return sympy.ImmutableMatrix([a * density - s / 2 for a, s in zip(process.drift, spread, strict=True)])
 
 
 def check_stationary(process: ItoProcess, density: object) -> StationarityResult:
@@ -63,7 +64,7 @@ def check_stationary(process: ItoProcess, density: object) -> StationarityResult
     ValueError
         If the density is 0 or depends on time.
     """
-    p = expression("density", density)
+    p, process = exact(expression("density", density)), exact_process(process)
     if p == 0 or process.time in p.free_symbols:
         raise ValueError(f"density: expected a density of the states alone that is not 0, got {p}")
     flux = probability_flux(process, p)
@@ -74,12 +75,13 @@ def check_stationary(process: ItoProcess, density: object) -> StationarityResult
 
 def _one_dimensional(process: ItoProcess) -> tuple[sympy.Symbol, sympy.Expr, sympy.Expr]:
     if len(process.states) != 1:
-        raise ValueError(f"sde: expected one state, got {len(process.states)}; scale and speed are notions of one dimension")
+        raise ValueError(f"sde: expected one state (scale and speed are one-dimensional), got {process.states}")
+    process = exact_process(process)
     return process.states[0], process.drift[0], (process.diffusion * process.diffusion.T)[0]
 
 
 def scale_density(process: ItoProcess) -> sympy.Expr:
-    r"""The density of the scale function, exp(-∫ 2a/b²), up to a constant; its integral is a local martingale of the state."""
+    r"""The density of the scale function, exp(-∫ 2a/b²), up to a constant; its integral is the scale function."""
     x, a, variance = _one_dimensional(process)
     return sympy.simplify(sympy.exp(-sympy.integrate(sympy.expand(sympy.simplify(2 * a / variance)), x)))
 

@@ -1,7 +1,8 @@
 """Tracing: run a Python function on symbols and keep the expression it computes.
 
-Arithmetic, NumPy's elementary functions, array products and SymPy functions are recorded. Anything that needs a value (a comparison, a
-branch, `math.sin`, `float`) stops the tracing; so does an expression that does not give the function's own numbers.
+Arithmetic, NumPy's elementary functions, array products and SymPy functions are recorded. Anything that needs a value
+(a comparison, a branch, `math.sin`, `float`) stops the tracing; so does an expression that does not give the
+function's own numbers.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from typing import Any
 import numpy as np
 import sympy
 
-from .ito import expression
+from .coefficients import expression
 
 __all__ = ["NotTraceable", "trace"]
 
@@ -69,13 +70,15 @@ def _record(name: str) -> None:
 def _plain(value: Any) -> sympy.Expr:
     if isinstance(value, _Traced):
         return value.expr
-    return expression("value", value.item() if isinstance(value, np.generic | np.ndarray) and np.size(value) == 1 else value)
+    whole = isinstance(value, np.generic | np.ndarray) and np.size(value) == 1
+    return expression("value", value.item() if whole else value)
 
 
 def _exponent(name: str, value: Any) -> sympy.Expr:
     """The operand; x**0.5 and x**2.0 are x**(1/2) and x**2, exactly."""
     plain = _plain(value)
-    return sympy.Rational(int(2 * plain), 2) if name == "pow" and plain.is_Float and 2 * plain == int(2 * plain) else plain
+    half = name == "pow" and plain.is_Float and float(2 * plain).is_integer()
+    return sympy.Rational(int(2 * plain), 2) if half else plain
 
 
 for _name in ("add", "sub", "mul", "truediv", "pow", "mod", "floordiv"):
@@ -92,7 +95,8 @@ for _name, _function in {
 def _entries(result: Any, shape: tuple[int, ...]) -> list[Any] | None:
     """The entries of a nested sequence, row by row; None where it does not have the shape."""
     if not shape:
-        return [result] if not isinstance(result, list | tuple | np.ndarray | sympy.MatrixBase) or np.size(result) == 1 else None
+        several = isinstance(result, list | tuple | np.ndarray | sympy.MatrixBase) and np.size(result) != 1
+        return None if several else [result]
     if isinstance(result, sympy.MatrixBase):
         result = result.tolist() if len(shape) == 2 else list(result)
     if not isinstance(result, list | tuple | np.ndarray) or (isinstance(result, np.ndarray) and result.ndim == 0):
@@ -134,14 +138,31 @@ def trace(function: Callable[..., Any], states: Sequence[sympy.Symbol], time: sy
             continue
         if _same_numbers(function, found, states, time, shape):
             return found
+    if wrong is None:
+        wrong = _wrong_shape(function, len(states), shape)
     if wrong is not None:
-        raise ValueError(f"{getattr(function, '__name__', 'function')}: expected values of shape {shape}, got {wrong!r}")
+        name = getattr(function, "__name__", "function")
+        raise ValueError(f"{name}: expected values of shape {shape}, got {wrong!r}")
     return None
+
+
+def _wrong_shape(function: Callable[..., Any], dim: int, shape: tuple[int, ...]) -> Any:
+    """What the function returns at a point, as kernels call it, where that is not of the shape; else None."""
+    point = 0.5 if dim == 1 else tuple(0.5 + 0.1 * i for i in range(dim))
+    try:
+        with np.errstate(all="ignore"):
+            result = function(point, 0.25)
+    except (TypeError, IndexError) as error:
+        name, form = getattr(function, "__name__", "function"), "a number" if dim == 1 else f"a tuple of {dim} numbers"
+        raise TypeError(f"{name}: expected a function of (x, t) with x {form}, got {error!r} at x = {point}") from None
+    except Exception:  # the point is outside its domain
+        return None
+    return result if _entries(result, shape) is None else None
 
 
 def _same_numbers(function: Callable[..., Any], found: Sequence[sympy.Expr], states: Sequence[sympy.Symbol],
                   time: sympy.Symbol, shape: tuple[int, ...]) -> bool:
-    """Whether the expressions give the function's numbers at a few points (a hidden state or a lost branch would show)."""
+    """Whether the expressions give the function's numbers at a few points (hidden state or a lost branch shows)."""
     for start in (0.0, 0.37, -0.61, 1.9):
         point, t = [start + 0.11 * i for i in range(len(states))], 0.23
         for x in ([point[0]] if len(point) == 1 else []) + [tuple(point), np.array(point)]:
