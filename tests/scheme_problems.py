@@ -84,6 +84,12 @@ def _area() -> Problem:
     return Problem("general", SDE([X, Y], drift=[0, 0], diffusion=[[1, 0], [X, X]], time=T), (0.0, 0.0), solution)
 
 
+def _shear() -> Problem:
+    """dX = A X dt + B_1 X dW¹ + B_2 X dW², where [B_1, B_2] ≠ 0."""
+    sde = SDE([X, Y], drift=[-X / 2 + Y / 4, -X / 4], diffusion=[[0.6 * Y, 0.2 * X], [0, -0.5 * X - 0.3 * Y]], time=T)
+    return Problem("general", sde, (1.0, 0.5))
+
+
 def _circle(noise: str, columns: tuple[float, ...]) -> Problem:
     """dangle = cos(angle) ∘ sum_j s_j dW_j: (cos, sin)(angle) = (sech, tanh)(sum_j s_j W_j)."""
 
@@ -118,6 +124,7 @@ PROBLEMS = {
     "geometric": _geometric(),
     "linear, two noises": _linear_complex("commutative", 0.3, (0.4 + 0.2j, 0.5j)),
     "area": _area(),
+    "shear": _shear(),
     "circle, one noise": _circle("scalar", (0.9,)),
     "circle, two noises": _circle("commutative", (0.7, 0.5)),
     "sphere": _brownian_on_sphere(),

@@ -21,7 +21,7 @@ X, Y, Z, T = sympy.symbols("x y z t", real=True)
 EPS = Symbol("epsilon", positive=True)  # sqrt(dt)
 
 
-# --- SDEs that stand for their class: jets at the point of departure are free symbols or random integers ---------------
+# --- SDEs that stand for their class: jets at the point of departure are free symbols or random integers --------------
 
 def _free_jet(letter: str, variables: tuple[Symbol, ...], degree: int = 2) -> sympy.Expr:
     """Polynomial whose derivatives at 0, up to second in the state and first in time, are free symbols."""
