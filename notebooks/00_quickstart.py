@@ -1,0 +1,127 @@
+# ---
+# jupyter:
+#   jupytext:
+#     formats: ipynb,py:percent
+#     text_representation:
+#       extension: .py
+#       format_name: percent
+#   kernelspec:
+#     display_name: Python 3 (ipykernel)
+#     language: python
+#     name: python3
+# ---
+
+# %% [markdown]
+# # Quickstart
+#
+# A process is written once. From that one definition come its theory (SymPy), its simulation at compiled speed (Numba)
+# and a verdict on whether the two agree. This page shows each of the three in a few lines.
+
+# %%
+import matplotlib.pyplot as plt
+import numpy as np
+import sympy
+
+import sdetheory as sdt
+from sdetheory import plot
+from sdetheory.stats import mean_estimate
+
+# %% [markdown]
+# ## 1. An SDE: theory and paths from one expression
+#
+# Geometric Brownian motion, $dx = \mu x\,dt + \sigma x\,dW$.
+
+# %%
+x, mu, sigma, t = sympy.symbols("x mu sigma t", positive=True)
+gbm = sdt.SDE([x], drift=[mu * x], diffusion=[[sigma * x]])
+gbm
+
+# %% [markdown]
+# Its generator applied to $x^2$, and the equations of its moments, solved:
+
+# %%
+gbm.generator(x**2)
+
+# %%
+moments = gbm.moment_equations(order=2)
+moments.solve([1], t)
+
+# %% [markdown]
+# A hundred thousand paths. The seed fixes every number, on any number of threads.
+
+# %%
+process = gbm.subs({mu: 0.5, sigma: 0.5})
+runs = sdt.simulate(process, [1.0], t1=1.0, dt=1e-2, n_paths=100_000, save_every=5, rng=0)
+runs
+
+# %%
+fig, ax = plt.subplots(figsize=(6.4, 3.8), layout="constrained")
+plot.paths(runs, "x", n=30, ax=ax)
+plot.ensemble(runs, "x", ax=ax, color="black", label="mean of 100,000 paths")
+ax.plot(runs.time, np.exp(0.5 * runs.time), "--", color="tab:red", label=r"theory: $e^{\mu t}$")
+ax.set(title="Thirty paths, their mean, and the mean that Itô's calculus predicts", ylim=(0, 6))
+ax.legend();
+
+# %% [markdown]
+# ## 2. SGD on a scale-invariant loss, against its theory
+#
+# The loss $L(w) = w^\top A w / 2 w^\top w$ depends on the direction of $w$ alone. With weight decay the norm finds an
+# equilibrium, and with it the effective learning rate $\eta/\|w\|^2$: claim ILR-4 says that it tends to
+# $\sqrt{2\eta\lambda/\sigma^2}$, whatever the start.
+
+# %%
+loss = sdt.losses.RayleighQuotient([1, 1, 1, 0, 0, 0, 0, 0], noise=sdt.losses.TangentNoise(0.5))
+runs = sdt.simulate(sdt.SGD(loss, lr=0.1, weight_decay=0.05), loss.sample_sphere(), n_steps=1000, n_paths=2000,
+                    observe=["sq_norm", "effective_lr", "loss"], save_every=10, rng=0)
+theory = sdt.theory.intrinsic_lr.equilibrium_effective_lr
+theory
+
+# %%
+fig, ax = plt.subplots(figsize=(6.4, 3.8), layout="constrained")
+plot.ensemble(runs, "effective_lr", ax=ax, label="2000 runs of SGD")
+ax.axhline(theory(lr=0.1, weight_decay=0.05, noise_trace=loss.noise_trace), linestyle="--", color="0.35", label="theory, ILR-4")
+ax.set(title="The effective learning rate finds its equilibrium")
+ax.legend();
+
+# %% [markdown]
+# The formula carries its derivation: steps that end in residuals which SymPy shows to be exactly zero.
+
+# %%
+theory.derivation
+
+# %% [markdown]
+# ## 3. A verdict
+#
+# A claim states what it promises to see (the resolution) before it runs, and a wrong statement that it must refute.
+
+# %%
+def simulation(run):
+    paths = sdt.simulate(process, [1.0], t1=1.0, dt=1e-3, n_paths=run.paths(200_000), rng=run.rng)
+    return {"E x(1)": mean_estimate(paths.x.values[:, -1])}
+
+
+def derivation():
+    m = sympy.Function("m")(t)
+    solved = moments.solve([1], t)[x]
+    return (sdt.Derivation("The mean of geometric Brownian motion")
+            .step("The generator gives the equation of the mean", sympy.Eq(m.diff(t), mu * m))
+            .residual("the solution solves it", sympy.diff(solved, t) - mu * solved))
+
+
+claim = sdt.Claim("GBM-mean", title="the mean grows as exp(mu t)", statement=r"$\mathbb{E}\,x_t = e^{\mu t}$",
+                  derivation=derivation, prediction={"E x(1)": np.exp(0.5)}, simulation=simulation,
+                  resolution={"E x(1)": sdt.Relative(0.02)},
+                  negative_control=sdt.Control("the growth rate is mu + sigma^2/2, as for the wrong calculus",
+                                               prediction={"E x(1)": np.exp(0.5 + 0.125)}))
+verdict = claim.verify(rng=0)
+verdict
+
+# %%
+plot.verdict(verdict);
+
+# %% [markdown]
+# ## Exercises
+#
+# 1. Make the prediction wrong by 1 %. Is the claim refuted? Look at `resolution` and `smallest_detectable` in the table above.
+# 2. Ask for a tenth of the paths. What does the verdict say, and what does it ask for?
+# 3. `observe={"log": sympy.log(x)}` saves $\log x$. Check $\mathbb{E}\log x_1 = \mu - \sigma^2/2$ in a claim of your own.
