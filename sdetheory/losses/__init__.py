@@ -1,8 +1,55 @@
-"""Losses and gradient noises, one file each."""
+"""Losses and gradient noises, one file each; a new loss is one file and one line of `REGISTRY`."""
 
+from collections.abc import Callable
+
+import numpy as np
+
+from .bn_linear import BatchNormLinear
+from .finite_sum import FiniteSum
 from .gradient_noise import GradientNoise
+from .isotropic_noise import IsotropicNoise
 from .loss import Loss
+from .minibatch_noise import MinibatchNoise
+from .multi_well import MultiWell, double_well
+from .quadratic import Quadratic
 from .rayleigh_quotient import RayleighQuotient
+from .sphere_quartic import SphereQuartic, axis_wells
 from .tangent_noise import TangentNoise
+from .toy_fraction import toy_fraction
 
-__all__ = ["GradientNoise", "Loss", "RayleighQuotient", "TangentNoise"]
+__all__ = ["NOISES", "REGISTRY", "BatchNormLinear", "FiniteSum", "GradientNoise", "IsotropicNoise", "Loss", "MinibatchNoise",
+           "MultiWell", "Quadratic", "RayleighQuotient", "SphereQuartic", "TangentNoise", "axis_wells", "double_well",
+           "toy_fraction"]
+
+_MATRIX = np.array([[2.0, 0.5, -0.25, 0.0], [0.5, 1.0, 0.125, -0.5], [-0.25, 0.125, -1.0, 0.75], [0.0, -0.5, 0.75, 0.5]])
+_INPUTS = np.array([[1.0, 0.5, -0.25], [0.5, -1.0, 0.75], [-0.5, 0.25, 1.5], [-1.25, 0.75, 0.5],
+                    [0.25, 1.5, -1.0], [2.0, -0.5, 0.125], [-0.75, -1.5, 0.25], [0.125, 0.5, 1.25]])
+_LABELS = np.array([1.0, 1.0, -1.0, -1.0, -1.0, 1.0, 1.0, -1.0])
+
+#: Small examples by name: every loss here passes the tests of its derivatives, kernels and scale invariance.
+REGISTRY: dict[str, Callable[[], Loss]] = {
+    "rayleigh_quotient_diagonal": lambda: RayleighQuotient([3.0, 1.0, 0.5, 0.0, -0.25], TangentNoise(0.5)),
+    "rayleigh_quotient_matrix": lambda: RayleighQuotient(_MATRIX, TangentNoise([0.5, 1.0, 0.0, 2.0])),
+    "toy_fraction": toy_fraction,
+    "sphere_quartic": lambda: SphereQuartic([1.0, -2.0, 0.5], offset=0.25),
+    "axis_wells": lambda: axis_wells(4, depth=0.5),
+    "multi_well": lambda: MultiWell(5, depth=0.75),
+    "multi_well_asymmetric": lambda: MultiWell(3, depth=0.5, asymmetry=0.5),
+    "double_well": lambda: double_well(3, depth=0.25),
+    "finite_sum_diagonal": lambda: FiniteSum([RayleighQuotient(a) for a in ([1.0, 0.0, 2.0], [0.0, 3.0, 1.0], [1.0, 1.0, -1.0])],
+                                             batch_size=2),
+    "finite_sum_matrix": lambda: FiniteSum([RayleighQuotient(_MATRIX), RayleighQuotient([1.0, 2.0, 0.0, 0.5])]),
+    "finite_sum_quartic": lambda: FiniteSum([SphereQuartic([1.0, -2.0, 0.5], 0.25), SphereQuartic([0.0, 1.0, 1.5])], batch_size=3),
+    "bn_linear_logistic": lambda: BatchNormLinear(_INPUTS, _LABELS),
+    "bn_linear_minibatch": lambda: BatchNormLinear(_INPUTS, _LABELS, batch_size=4, gain=1.5),
+    "bn_linear_squared_hinge": lambda: BatchNormLinear(_INPUTS, _LABELS, batch_size=4, link="squared_hinge", margin=0.75),
+    "quadratic": lambda: Quadratic([1.0, 0.5, 2.0], IsotropicNoise(0.5)),
+}
+
+#: Gradient noises by name, with the dimension they are for.
+NOISES: dict[str, tuple[int, Callable[[], GradientNoise]]] = {
+    "tangent": (3, lambda: TangentNoise(0.5)),
+    "tangent_diagonal": (3, lambda: TangentNoise([0.25, 0.0, 2.0])),
+    "tangent_matrix": (4, lambda: TangentNoise(_MATRIX @ _MATRIX)),
+    "isotropic": (3, lambda: IsotropicNoise(0.5)),
+}

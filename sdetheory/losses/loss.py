@@ -106,7 +106,7 @@ class Loss(ABC):
     def _weights(self, w: ArrayLike, name: str = "w") -> NDArray[np.float64]:
         array = np.asarray(w, dtype=np.float64)
         if array.ndim == 0 or array.shape[-1] != self.dim:
-            raise ValueError(f"{name}: expected shape (..., {self.dim}), got {array.shape}; the last axis is the weights")
+            raise ValueError(f"{name}: expected shape (..., {self.dim}), got {array.shape}; weights go last")
         return array
 
     def _symbols(self, w: Sequence[sympy.Expr]) -> sympy.Matrix:

@@ -151,8 +151,8 @@ class RayleighQuotient(HomogeneousRatio):
     Examples
     --------
     >>> loss = RayleighQuotient([2.0, 0.0])
-    >>> float(loss.value([1.0, 1.0])), loss.gradient([1.0, 1.0])
-    (0.5, array([ 0.5, -0.5]))
+    >>> float(loss.value([3.0, 4.0])), loss.gradient([0.0, 2.0])
+    (0.36, array([0., 0.]))
     """
 
     degree = 2

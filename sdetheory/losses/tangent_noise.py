@@ -126,8 +126,8 @@ class TangentNoise:
         values, vectors = np.linalg.eigh(covariance)
         rounding = len(values) * np.finfo(float).eps * np.abs(values).max()
         if values[0] < -rounding:
-            raise ValueError(f"covariance: expected a positive semidefinite matrix, got the eigenvalue {values[0]:.3g}; "
-                             f"{remedy}")
+            raise ValueError(f"covariance: expected a positive semidefinite matrix, got the eigenvalue {values[0]:.3g}"
+                             f"; {remedy}")
         root = (vectors * np.sqrt(np.maximum(values, 0.0))) @ vectors.T
         self._root = np.ascontiguousarray((root + root.T) / 2)
 
