@@ -145,6 +145,22 @@ class Derivation:
         self._residuals[name] = _as_residual(name, expression)
         return self
 
+    def including(self, other: Derivation) -> Derivation:
+        """Add the assumptions (once), steps and residuals of another derivation, under its title, and return self.
+
+        >>> whole = Derivation("Both").including(Derivation("One").residual("r", 0)).including(
+        ...     Derivation("Other").residual("r", 0))
+        >>> sorted(whole.residuals)
+        ['One: r', 'Other: r']
+        """
+        known = {assumption.text for assumption in self._assumptions}
+        self._assumptions += [assumption for assumption in other.assumptions if assumption.text not in known]
+        self.step(f"{other.title}.")
+        self._steps += other.steps
+        for name, expression in other.residuals.items():
+            self.residual(f"{other.title}: {name}", expression)
+        return self
+
     def verify(self) -> DerivationResult:
         """Try to show that every residual is 0, exactly and symbolically; numbers are never compared."""
         if not self._residuals:
