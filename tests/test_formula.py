@@ -1,4 +1,4 @@
-"""A formula is one expression: number, LaTeX and derivation come from it, and nothing outside the hypotheses is answered."""
+"""A formula is one expression: number, LaTeX and derivation come from it; outside the hypotheses it gives no answer."""
 
 import inspect
 import pydoc
@@ -28,7 +28,8 @@ def relaxation(t, intrinsic_lr):
 
 
 def test_the_number_is_the_expression_evaluated():
-    assert relaxation(t=2.0, intrinsic_lr=0.5) == pytest.approx(float(relaxation.expr.subs({T: 2, RATE: 0.5})), rel=1e-15)
+    exact = float(relaxation.expr.subs({T: 2, RATE: sympy.Rational(1, 2)}))
+    assert relaxation(t=2.0, intrinsic_lr=0.5) == pytest.approx(exact, rel=1e-15)
 
 
 def test_arguments_broadcast_to_float64():
@@ -62,7 +63,8 @@ def test_another_expression_under_the_same_derivation_fails():
 
 
 def test_wrong_and_missing_names_are_answered_with_the_valid_ones():
-    with pytest.raises(TypeError, match=r"expected the parameters t, intrinsic_lr, got 'intrinsic_l'; did you mean 'intrinsic_lr'"):
+    with pytest.raises(TypeError, match=r"expected the parameters t, intrinsic_lr, got 'intrinsic_l'; did you mean "
+                                        r"'intrinsic_lr'"):
         relaxation(t=1.0, intrinsic_l=0.1)
     with pytest.raises(TypeError, match=r"expected the parameters t, intrinsic_lr, got no intrinsic_lr"):
         relaxation(t=1.0)
@@ -100,7 +102,8 @@ def test_an_integer_parameter_refuses_a_fraction():
 
 def test_signature_documentation_and_help_are_the_formula_s():
     assert str(inspect.signature(relaxation)) == "(*, t, intrinsic_lr)"
-    for text in ("The share of the way that is done.", relaxation.latex, "Claim ILR-3; step time", "intrinsic_lr : \\lambda_{e}"):
+    for text in ("The share of the way that is done.", relaxation.latex, "Claim ILR-3; step time", "intrinsic_lr : "
+                                                                                                   "\\lambda_{e}"):
         assert text in relaxation.__doc__
     assert "The share of the way" in pydoc.plain(pydoc.render_doc(relaxation))
     assert relaxation._repr_latex_() == f"$\\displaystyle {relaxation.latex}$"
@@ -108,6 +111,7 @@ def test_signature_documentation_and_help_are_the_formula_s():
 
 def test_a_foreign_symbol_is_refused_when_the_formula_is_made():
     with pytest.raises(ValueError, match="expected symbols among the parameters"):
-        Formula("f", RATE * sympy.Symbol("intrinsic_lr"), claim="ILR-3", derivation=relaxation_derivation, parameters=[RATE])
+        Formula("f", RATE * sympy.Symbol("intrinsic_lr"), claim="ILR-3", derivation=relaxation_derivation,
+                parameters=[RATE])
     with pytest.raises(ValueError, match="clock: expected one of"):
         Formula("f", RATE, claim="ILR-3", derivation=relaxation_derivation, parameters=[RATE], clock="wall")

@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 import sympy
+from scipy import special
 from sympy.codegen.cfunctions import expm1
 
 from ..hypotheses import HypothesisError
@@ -44,6 +45,29 @@ def _without_cancellation(expr: sympy.Expr) -> sympy.Expr:
         return total
 
     return expr.replace(lambda e: isinstance(e, sympy.Add), in_sum)
+
+
+def _without_overflow(expr: sympy.Expr) -> sympy.Expr:
+    """Write a product of Gamma functions as exp of a sum of logarithms: Gamma overflows at 172, quotients don't."""
+    def in_product(product: sympy.Mul) -> sympy.Expr:
+        log, rest = sympy.S.Zero, []
+        for factor in product.args:
+            base, exponent = factor.as_base_exp()
+            if isinstance(base, sympy.gamma):
+                log += exponent * sympy.Function("gammaln")(base.args[0])  # sympy.loggamma turns back into Gammas
+            else:
+                rest.append(factor)
+        return product if log == 0 else sympy.Mul(*rest, sympy.exp(log))
+
+    return expr.replace(lambda e: isinstance(e, sympy.Mul), in_product)
+
+
+#: functions SciPy has and SymPy's printers do not know
+_SPECIAL = {"gammaln": special.gammaln, "hyp0f1": special.hyp0f1, "hyp1f1": special.hyp1f1, "hyp2f1": special.hyp2f1}
+
+
+def _hypergeometric(upper: sympy.Tuple, lower: sympy.Tuple, argument: sympy.Expr) -> sympy.Expr:
+    return sympy.Function(f"hyp{len(upper)}f{len(lower)}")(*upper, *lower, argument)
 
 
 class Formula:
@@ -109,13 +133,20 @@ class Formula:
             shapes = ", ".join(f"{p.name} {a.shape}" for p, a in zip(self.parameters, arrays, strict=True))
             raise ValueError(f"{self.name}: expected arguments that broadcast, got shapes {shapes}") from None
         self._check_hypotheses(arrays)
-        with np.errstate(divide="ignore", over="ignore", under="ignore"):
+        with np.errstate(all="ignore"):
             value = np.broadcast_to(np.asarray(self._numeric(*arrays), dtype=np.float64), shape)
+        if np.isnan(value).any():  # inside the hypotheses there is a value, so an intermediate result overflowed
+            at = np.argwhere(np.isnan(value))[0]
+            where = ", ".join(f"{p.name} = {np.broadcast_to(a, shape)[tuple(at)]:g}"
+                              for p, a in zip(self.parameters, arrays, strict=True))
+            raise OverflowError(f"{self.name}: expected arguments whose intermediate results fit in float64, got "
+                                f"{where}; evaluate .expr with SymPy's arbitrary precision instead")
         return float(value) if shape == () else np.array(value)
 
     @functools.cached_property
     def _numeric(self) -> Callable[..., Any]:
-        return sympy.lambdify(self.parameters, _without_cancellation(self.expr), modules=["scipy", "numpy"])
+        form = _without_overflow(_without_cancellation(self.expr)).replace(sympy.hyper, _hypergeometric)
+        return sympy.lambdify(self.parameters, form, modules=[_SPECIAL, "scipy", "numpy"])
 
     def _check_names(self, values: Mapping[str, Any]) -> None:
         names = [p.name for p in self.parameters]
@@ -204,8 +235,8 @@ def closed_form(claim: str, derivation: Callable[[sympy.Expr], Derivation], *, c
                 ) -> Callable[[Callable[..., sympy.Expr]], Formula]:
     """Make a `Formula` of a function that returns the expression: its name, parameters and docstring are the formula's.
 
-    `needs` is a function of some of the parameters, by name; `assumptions` are SymPy's, for parameters that the notation does not
-    know or where the formula asks for more. The other arguments are those of `Formula`.
+    `needs` is a function of some of the parameters, by name; `assumptions` are SymPy's, for parameters that the
+    notation does not know or where the formula asks for more. The other arguments are those of `Formula`.
 
     >>> from sdetheory.symbolic import symbol
     >>> def from_update(claimed):

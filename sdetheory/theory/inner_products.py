@@ -1,7 +1,7 @@
 r"""The algebra of inner products: a proof in it holds in every dimension.
 
-A vector is a linear combination of named vectors, :math:`u = \sum_i a_i e_i` (SymPy symbols stand for the :math:`e_i`), and
-all that is known of them is their table :math:`\langle e_i, e_j\rangle`, in which rules like
+A vector is a linear combination of named vectors, :math:`u = \sum_i a_i e_i` (SymPy symbols stand for the
+:math:`e_i`), and all that is known of them is their table :math:`\langle e_i, e_j\rangle`, in which rules like
 :math:`\langle \nabla L(w), w\rangle = 0` stand. Nothing refers to coordinates, so nothing depends on the dimension.
 """
 

@@ -28,7 +28,8 @@ def harmonic_decay(d: Derivation) -> sympy.Expr:
              r"$\ell$, in any dimension.")
     first = sympy.diff(r**DEGREE, r).subs(r, 1)
     second = sympy.diff(r**DEGREE, r, 2).subs(r, 1)
-    d.step(r"$H(rw)=r^\ell H(w)$: $\langle w,\nabla H\rangle$ and $w^T\nabla^2H\,w$ are $H$ times", sympy.Matrix([first, second]))
+    d.step(r"$H(rw)=r^\ell H(w)$: $\langle w,\nabla H\rangle$ and $w^T\nabla^2H\,w$ are $H$ times",
+           sympy.Matrix([first, second]))
     c, laplacian = STEP**2 * NOISE**2, sympy.S.Zero
     drift = -(D - 1) * c / 2 * first + c / 2 * (laplacian - second)
     d.step(r"Itô: the drift of $H(\hat W)$ is $-\frac12(d-1)\eta_e^2s^2\langle\hat w,\nabla H\rangle+\frac12\eta_e^2s^2"
@@ -45,7 +46,7 @@ def _derive_harmonic(claimed: sympy.Expr) -> Derivation:
 def harmonic_rate(degree, dim, effective_lr, noise_scale):
     r"""The rate at which E H(Ŵ) decays without a loss, H a spherical harmonic of that degree.
 
-    >>> harmonic_rate(degree=1, dim=3, effective_lr=0.1, noise_scale=1.0)
+    >>> round(harmonic_rate(degree=1, dim=3, effective_lr=0.1, noise_scale=1.0), 12)
     0.01
     """
     return degree * (degree + dim - 2) * effective_lr**2 * noise_scale**2 / 2

@@ -42,8 +42,9 @@ def _derive_trace(claimed: sympy.Expr) -> Derivation:
            r"$u^T\Sigma(cw)u'$ is", entry)
     factor = entry / Covariance(x, y)
     d.residual("Sigma w = 0: no covariance with <gradient, w> = 0", Covariance(x, sympy.S.Zero).expand())
-    d.step(r"Sum over an orthonormal basis $u=u'$ and put $c=\|w\|$, $w=c\hat w$.", TRACE * factor.subs(c, sympy.sqrt(R)))
-    return d.residual("trace", TRACE * factor.subs(c, sympy.sqrt(R)) - claimed)
+    trace = TRACE * factor.subs(c, sympy.sqrt(R))
+    d.step(r"Sum over an orthonormal basis $u=u'$ and put $c=\|w\|$, $w=c\hat w$.", trace)
+    return d.residual("trace", trace - claimed)
 
 
 @closed_form("ILR-1", _derive_trace)

@@ -3,7 +3,7 @@ r"""The norm of a scale-invariant weight under noise and decay: a clock of its o
 .. math:: dW = -\eta\nabla L(W)dt - \eta\lambda W dt + \eta\Sigma(W)^{1/2}dB, \qquad \gamma = \|W\|^4/\eta^2,
           \qquad \dot\gamma = -4\lambda_e\gamma + 2\operatorname{Tr}\Sigma(\hat W).
 
-All derivations hold for every dimension: they use only :math:`\langle W, \nabla L\rangle = 0` and :math:`\Sigma(W)W = 0`.
+All derivations hold for every dimension: they use :math:`\langle W, \nabla L\rangle = 0` and :math:`\Sigma(W)W = 0`.
 """
 
 from __future__ import annotations
@@ -54,7 +54,8 @@ def gamma_solution(d: Derivation, start: sympy.Expr = GAMMA0, rate: sympy.Expr =
     decay, source = -ode.coeff(GAMMA, 1).subs(RATE, rate), ode.coeff(GAMMA, 0)
     solution = sympy.exp(-decay * T) * start + sympy.integrate(sympy.exp(-decay * (T - S)) * source, (S, 0, T))
     d.step(r"Variation of constants, $\mathrm{Tr}\,\Sigma\equiv\sigma^2$.", solution)
-    d.residual("it solves the equation", sympy.diff(solution, T) - ode.subs({GAMMA: solution, RATE: rate}, simultaneous=True))
+    there = ode.subs({GAMMA: solution, RATE: rate}, simultaneous=True)
+    d.residual("it solves the equation", sympy.diff(solution, T) - there)
     d.residual("it starts at gamma_0", solution.subs(T, 0) - start)
     return solution
 
@@ -79,7 +80,8 @@ def direction_sde(d: Derivation) -> dict[sympy.Symbol, sympy.Expr]:
     drift = norm_sde(d)
     unit = 1 / sympy.sqrt(R)
     change = unit * SDE + sympy.diff(unit, R) * drift * Q**2 * W
-    d.step(r"$\hat W=R^{-1/2}W$, and $R$ has no noise: $d\hat W=R^{-1/2}dW-\frac12R^{-3/2}W\,dR$.", sympy.expand(change))
+    d.step(r"$\hat W=R^{-1/2}W$, and $R$ has no noise: $d\hat W=R^{-1/2}dW-\frac12R^{-3/2}W\,dR$.",
+           sympy.expand(change))
     at_unit_norm = {W: sympy.sqrt(R) * W, G: G / sympy.sqrt(R), XI: XI / sympy.sqrt(R)}
     change = sympy.expand(change.subs(at_unit_norm, simultaneous=True))
     noise, drift = up_to_dt(change, Q)
@@ -247,4 +249,5 @@ def time_to_equilibrium(gamma0, intrinsic_lr, noise_trace, tolerance):
     >>> round(time_to_equilibrium(gamma0=1.0, intrinsic_lr=0.005, noise_trace=1.0, tolerance=0.01), 3)
     229.756
     """
-    return sympy.Max(0, sympy.log(sympy.Abs(2 * gamma0 * intrinsic_lr / noise_trace - 1) / tolerance) / (4 * intrinsic_lr))
+    distance = sympy.Abs(2 * gamma0 * intrinsic_lr / noise_trace - 1)
+    return sympy.Max(0, sympy.log(distance / tolerance) / (4 * intrinsic_lr))

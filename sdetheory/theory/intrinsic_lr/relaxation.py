@@ -1,6 +1,7 @@
 r"""What the equation of gamma says about bounds, drops of the learning rate, and the past (ILR-5, 7, 14).
 
-.. math:: \gamma_t = e^{-4\lambda_e t}\Bigl(\gamma_0 + 2\int_0^t e^{4\lambda_e s}\operatorname{Tr}\Sigma(\hat W_s)\,ds\Bigr)
+.. math:: \gamma_t = e^{-4\lambda_e t}\Bigl(\gamma_0
+          + 2\int_0^t e^{4\lambda_e s}\operatorname{Tr}\Sigma(\hat W_s)\,ds\Bigr)
 """
 
 from __future__ import annotations
@@ -63,7 +64,8 @@ def _derive_drop(title: str, jump: sympy.Expr, text: str):
         d.step(r"Before the drop $\gamma$ rests (ILR-4).", rest)
         d.step(text, rest * jump)
         found = gamma_solution(d, start=rest * jump, rate=RATE / KAPPA)
-        d.step(r"$\eta_e=\gamma^{-1/2}$, so the squared ratio is $\gamma_\infty/\gamma_t$.", sympy.simplify(rest / found))
+        d.step(r"$\eta_e=\gamma^{-1/2}$, so the squared ratio is $\gamma_\infty/\gamma_t$.",
+               sympy.simplify(rest / found))
         d.residual("squared ratio", rest / found - claimed**2)
         d.residual("final value", sympy.limit(claimed, T, sympy.oo) - 1 / sympy.sqrt(KAPPA))
         return d.residual("value at once", claimed.subs(T, 0) - 1 / sympy.sqrt(jump))
@@ -71,7 +73,8 @@ def _derive_drop(title: str, jump: sympy.Expr, text: str):
 
 
 @closed_form("ILR-7", _derive_drop("The learning rate is divided", KAPPA**2,
-                                   r"$\eta\to\eta/\kappa$ at the same $W$: $\gamma=\|W\|^4/\eta^2$ jumps."), clock="step")
+                                   r"$\eta\to\eta/\kappa$ at the same $W$: $\gamma=\|W\|^4/\eta^2$ jumps."),
+             clock="step")
 def effective_lr_after_lr_drop(t, drop_factor, intrinsic_lr):
     r"""The effective learning rate, over its equilibrium before, at time t after lr was divided by `drop_factor`.
 
@@ -85,9 +88,10 @@ def effective_lr_after_lr_drop(t, drop_factor, intrinsic_lr):
 
 
 @closed_form("ILR-7", _derive_drop("The weight decay is divided", sympy.S.One,
-                                   r"$\lambda\to\lambda/\kappa$ at the same $W$: $\gamma$ does not jump."), clock="step")
+                                   r"$\lambda\to\lambda/\kappa$ at the same $W$: $\gamma$ does not jump."),
+             clock="step")
 def effective_lr_after_decay_drop(t, drop_factor, intrinsic_lr):
-    r"""The effective learning rate, over its equilibrium before, at time t after the decay was divided by `drop_factor`.
+    r"""The effective learning rate, over its equilibrium before, at time t after decay was divided by `drop_factor`.
 
     `intrinsic_lr` is the one before the drop. Nothing happens at once; the final value is that of the same drop of lr.
     """

@@ -21,7 +21,8 @@ A, K, D = symbol("eigenvalue"), symbol("rank"), symbol("dim")
 STEP, NOISE, RATE = symbol("effective_lr"), symbol("noise_scale"), symbol("intrinsic_lr")
 X, B, Q = symbol("x", positive=True), symbol("b", positive=True), sympy.Symbol("q", real=True)
 W, PW = sympy.symbols("what Pw", real=True)
-_MEANINGS = {"eigenvalue": "eigenvalue of A on k coordinates, 0 on the others", "loss": "value of the loss, at most a/2"}
+_MEANINGS = {"eigenvalue": "eigenvalue of A on k coordinates, 0 on the others",
+             "loss": "value of the loss, at most a/2"}
 
 
 def projection_sde(d: Derivation) -> tuple[sympy.Expr, sympy.Expr]:
@@ -41,8 +42,10 @@ def projection_sde(d: Derivation) -> tuple[sympy.Expr, sympy.Expr]:
            r"to $\langle P\,d\hat W,P\,d\hat W\rangle$.", sympy.expand(change))
     drift = sympy.factor(up_to_dt(2 * inner(PW, change), Q)[1]) + spread
     square = 4 * c * inner(PW, tangent)
-    d.step(r"Itô: $dx=2\langle P\hat W,d\hat W\rangle+\langle P\,d\hat W,P\,d\hat W\rangle$. Drift of $x$:", sympy.simplify(drift))
-    d.step(r"Squared noise of $x$: $4\eta_e^2s^2\langle P\hat w,(I-\hat w\hat w^T)P\hat w\rangle$.", sympy.factor(square))
+    d.step(r"Itô: $dx=2\langle P\hat W,d\hat W\rangle+\langle P\,d\hat W,P\,d\hat W\rangle$. Drift of $x$:",
+           sympy.simplify(drift))
+    d.step(r"Squared noise of $x$: $4\eta_e^2s^2\langle P\hat w,(I-\hat w\hat w^T)P\hat w\rangle$.",
+           sympy.factor(square))
     return drift, square
 
 
@@ -118,7 +121,7 @@ def stationary_mean_loss(eigenvalue, rank, dim, effective_lr, noise_scale):
 
     >>> e = stationary_mean_loss(eigenvalue=1.0, rank=3, dim=8, effective_lr=0.0755929, noise_scale=0.5)
     >>> round(e, 5)
-    0.01377
+    0.01376
     """
     return _ratio(eigenvalue, rank, dim, eigenvalue / (effective_lr * noise_scale**2))
 
