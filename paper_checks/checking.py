@@ -1,0 +1,106 @@
+"""One claim, from its file to plain data: the verdict for `results.json`, and what the report shows beside it.
+
+This runs in a worker process, so nothing but strings, numbers, lists and dicts leaves it.
+"""
+
+from __future__ import annotations
+
+import time
+import traceback
+from dataclasses import dataclass, replace
+from functools import cache
+from typing import Any
+
+from sdetheory.claims import Claim, verdict_from_error
+from sdetheory.symbolic.notation import mathml
+from sdetheory.trials import Mode
+from sdetheory.verdicts import ControlOutcome, Verdict
+
+from .figures import figure_markup
+from .registry import ClaimFile
+
+__all__ = ["Order", "check", "failed", "skipped"]
+
+
+@dataclass(frozen=True)
+class Order:
+    """What a worker is asked: which claim, and how. `n_comparisons` counts those of the whole run."""
+
+    file: ClaimFile
+    seed: int
+    mode: Mode
+    n_comparisons: int
+
+
+def check(order: Order) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Verify one claim; return its result and its display. An exception is a result, not a crash."""
+    started = time.perf_counter()
+    claim: Claim | None = None
+    try:
+        claim = _proved_once(order.file.load())
+        if package := order.file.missing():
+            return skipped(order, f"needs {package}, which is not installed"), _shown(claim)
+        verdict = claim.verify(order.seed, order.mode, n_comparisons=max(order.n_comparisons, claim.n_comparisons))
+    except Exception as error:
+        seconds = time.perf_counter() - started
+        if claim is None:
+            return failed(order, f"{type(error).__name__}: {error}", traceback.format_exc(), seconds), {}
+        verdict = verdict_from_error(claim, error, rng=order.seed, mode=order.mode, seconds=seconds)
+        return _result(order, verdict, claim.statement) | {"traceback": traceback.format_exc()}, _shown(claim)
+    result, display = _result(order, verdict, claim.statement), _shown(claim)
+    if claim.figure is not None:
+        try:
+            display["figure"] = figure_markup(claim.figure, verdict.run, claim.id)
+        except Exception:  # the numbers stand without their picture; the report and the table say that it is missing
+            result["figure_error"] = traceback.format_exc()
+    return result, display
+
+
+def _proved_once(claim: Claim) -> Claim:
+    """The same claim, whose derivation is built once although both the verdict and the report read it."""
+    return replace(claim, derivation=cache(claim.derivation)) if callable(claim.derivation) else claim
+
+
+def failed(order: Order, reason: str, trace: str = "", seconds: float = 0.0) -> dict[str, Any]:
+    """Return the result "error" of a claim that could not even be loaded, or whose worker died."""
+    return _unchecked(order, "error", reason, seconds) | {"traceback": trace}
+
+
+def skipped(order: Order, reason: str) -> dict[str, Any]:
+    """Return the result "skipped"."""
+    return _unchecked(order, "skipped", reason, 0.0)
+
+
+def _unchecked(order: Order, status: Any, reason: str, seconds: float) -> dict[str, Any]:
+    file = order.file
+    verdict = Verdict(file.id, file.slug, file.paper, status, reason, control=ControlOutcome("not run", "", None),
+                      seed=order.seed, mode=order.mode, seconds=seconds)
+    return _result(order, verdict, "")
+
+
+def _result(order: Order, verdict: Verdict, statement: str) -> dict[str, Any]:
+    found = verdict.to_dict()
+    found["paper"] = order.file.paper
+    found["title"] = found["title"] or order.file.slug
+    return found | {"statement": statement, "reason": verdict.reason, "mode": verdict.mode,
+                    "n_comparisons_in_run": order.n_comparisons}
+
+
+def _shown(claim: Claim) -> dict[str, Any]:
+    """The statement's kind and the derivation in sentences and MathML."""
+    display: dict[str, Any] = {"extension": claim.extension, "empirical": claim.empirical}
+    try:
+        proof = claim.proof()
+    except Exception:  # verify has met the same exception and made it the result
+        return display
+    if proof is not None and hasattr(proof, "steps"):
+        display["derivation"] = {
+            "title": proof.title, "assumptions": [_step(s) for s in proof.assumptions],
+            "steps": [_step(s) for s in proof.steps],
+            "residuals": [{"text": name, "mathml": mathml(expr, block=False)} for name, expr in proof.residuals.items()],
+        }
+    return display
+
+
+def _step(step: Any) -> dict[str, Any]:
+    return {"text": step.text, "mathml": None if step.expression is None else mathml(step.expression, block=True)}

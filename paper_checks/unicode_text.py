@@ -1,0 +1,105 @@
+r"""Mathematics for a terminal: LaTeX between dollars as Unicode (`$\sigma^2/\lambda_e$` is σ²/λₑ), expressions drawn.
+
+What has no Unicode form stays as it was written; nothing is dropped.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import sympy
+from sympy.printing.pretty.pretty import PrettyPrinter
+from sympy.printing.pretty.pretty_symbology import greek_unicode, pretty_symbol
+from sympy.printing.pretty.stringpict import prettyForm
+
+from sdetheory.symbolic.notation import NOTATION
+
+__all__ = ["pretty_lines", "readable"]
+
+_SIGNS = {
+    "to": "→", "rightarrow": "→", "mapsto": "↦", "leftarrow": "←", "Rightarrow": "⇒", "infty": "∞", "le": "≤", "leq": "≤",
+    "ge": "≥", "geq": "≥", "ne": "≠", "neq": "≠", "approx": "≈", "equiv": "≡", "propto": "∝", "sim": "∼", "in": "∈",
+    "nabla": "∇", "partial": "∂", "int": "∫", "sum": "∑", "prod": "∏", "cdot": "·", "times": "×", "pm": "±",
+    "langle": "⟨", "rangle": "⟩", "lVert": "‖", "rVert": "‖", "Vert": "‖", "|": "‖", "lvert": "|", "rvert": "|",
+    "top": "ᵀ", "perp": "⊥", "circ": "∘", "dots": "…", "ldots": "…", "cdots": "⋯", "ell": "ℓ", "prime": "′", "forall": "∀",
+    "quad": "  ", "qquad": "    ", ",": " ", ";": " ", ":": " ", "!": "", " ": " ", "{": "{", "}": "}", "%": "%", "_": "_",
+    "ll": "≪", "gg": "≫", "subset": "⊂", "setminus": "∖", "mid": "|", "otimes": "⊗", "varepsilon": "ε", "epsilon": "ε",
+    "left": "", "right": "", "big": "", "Big": "", "bigl": "", "bigr": "", "Bigl": "", "Bigr": "",
+} | {("" if c.islower() else "") + name: c for name, c in greek_unicode.items() if name not in ("epsilon", "varepsilon")}
+_MARKS = {"hat": "\u0302", "widehat": "\u0302", "bar": "\u0304", "overline": "\u0304", "tilde": "\u0303", "dot": "\u0307",
+          "ddot": "\u0308", "vec": "\u20d7"}
+_SUPER = str.maketrans("0123456789+-−=()nitTdk", "⁰¹²³⁴⁵⁶⁷⁸⁹⁺⁻⁻⁼⁽⁾ⁿⁱᵗᵀᵈᵏ")
+_SUB = str.maketrans("0123456789+-−=()aehijklmnoprstuvx", "₀₁₂₃₄₅₆₇₈₉₊₋₋₌₍₎ₐₑₕᵢⱼₖₗₘₙₒₚᵣₛₜᵤᵥₓ")
+_GROUP = r"(\{(?:[^{}]|\{(?:[^{}]|\{[^{}]*\})*\})*\}|\\[A-Za-z]+|[^\s\\{}])"
+
+
+def readable(text: str) -> str:
+    r"""Return `text` with the LaTeX between dollars in Unicode.
+
+    >>> readable(r"$\gamma_t \to \frac{\sigma^2}{2\lambda_e}$ for $\|\hat w\| = 1$")
+    'γₜ → σ²/(2λₑ) for ‖ŵ‖ = 1'
+    """
+    return re.sub(r"\$\$?(.+?)\$\$?", lambda m: _unicode(m[1]), text, flags=re.DOTALL)
+
+
+def _unicode(tex: str) -> str:
+    out = re.sub(r"\\(?:text|mathrm|operatorname|mathbb|mathbf|mathcal|mathsf|boldsymbol)\*?\s*\{([^{}]*)\}", r"\1", tex)
+    for pattern, write in (
+        (rf"\\[dt]?frac\s*{_GROUP}\s*{_GROUP}", lambda m: f"{_wrapped(m[1])}/{_wrapped(m[2])}"),
+        (rf"\\sqrt\s*{_GROUP}", lambda m: f"√{_wrapped(m[1])}"),
+        (rf"\\({'|'.join(_MARKS)})\s*{_GROUP}", lambda m: _unicode(_bare(m[2])) + _MARKS[m[1]]),
+        (rf"\s*\^\s*{_GROUP}", lambda m: _raised(_unicode(_bare(m[1])), _SUPER, "^")),
+        (rf"_\s*{_GROUP}", lambda m: _raised(_unicode(_bare(m[1])), _SUB, "_")),
+    ):
+        out = re.sub(pattern, write, out)
+    out = re.sub(r"\\([A-Za-z]+) ?|\\(.)", lambda m: _SIGNS.get(m[1] or m[2], m[1] or m[2]), out)
+    import unicodedata
+
+    return unicodedata.normalize("NFC", out.replace("{", "").replace("}", "").replace("'", "′").replace("-", "−"))
+
+
+def _bare(group: str) -> str:
+    return group[1:-1] if group.startswith("{") else group
+
+
+def _wrapped(group: str) -> str:
+    inner = _unicode(_bare(group))
+    return inner if len(_bare(group)) == 1 or re.fullmatch(r"\w[\w²³₀-ₜ̂]*", inner) and not _product(inner) else f"({inner})"
+
+
+def _product(text: str) -> bool:
+    return len(re.sub(r"[⁰¹²³⁴-⁹₀-ₜᵢᵣᵤᵥⱼ]", "", text)) > 1 and not text.isdecimal()
+
+
+def _raised(text: str, letters: dict[int, int], sign: str) -> str:
+    if text == "′":
+        return text
+    small = text.translate(letters)
+    plain = any(c == d and c not in " ′ᵀ⊥" for c, d in zip(text, small, strict=True))
+    return small if not plain else f"{sign}{text}" if len(text) == 1 else f"{sign}({text})"
+
+
+class _Pretty(PrettyPrinter):
+    """Draws a symbol by the paper's letter."""
+
+    def _print_Symbol(self, e: sympy.Symbol, bold_name: bool = False) -> prettyForm:
+        name = NOTATION[e.name][0] if e.name in NOTATION else e.name
+        return prettyForm("ŵ" if name == "what" else pretty_symbol(name))
+
+
+def pretty_lines(expression: Any, width: int, indent: str = "", after: str = "") -> list[str]:
+    """Return an expression drawn in Unicode, its lines indented, `after` beside the line of its axis."""
+    printer = _Pretty({"use_unicode": True, "wrap_line": False, "num_columns": width - len(indent)})
+    form = printer._print(expression)
+    if form.width() > width - len(indent):
+        return [indent + line for line in _one_line(expression, width - len(indent) - len(after), after)]
+    lines = str(form.render(wrap_line=False)).splitlines()
+    lines[min(form.baseline, len(lines) - 1)] += after
+    return [indent + line for line in lines]
+
+
+def _one_line(expression: Any, width: int, after: str) -> list[str]:
+    import textwrap
+
+    return textwrap.wrap(str(expression) + after, width)
