@@ -103,7 +103,8 @@ def figure(run: Run) -> Figure:
     """The effective learning rate from above and from below, against the closed form and its limit."""
     fig = Figure(figsize=(6.4, 3.8), layout="constrained")
     ax = fig.subplots()
-    colours, markers = ("tab:blue", "tab:orange", "tab:green"), ("o", "^", "s")  # standard errors are smaller than these
+    # standard errors are smaller than the markers
+    colours, markers = ("tab:blue", "tab:orange", "tab:green"), ("o", "^", "s")
     for i, ((lr, decay, start), (time, values)) in enumerate(zip(CASES, run.data["curves"], strict=True)):
         rate = lr * decay
         clock = 4 * rate * time
