@@ -17,11 +17,13 @@ from .sphere_quartic import SphereQuartic, axis_wells
 from .tangent_noise import TangentNoise
 from .toy_fraction import toy_fraction
 
-__all__ = ["NOISES", "REGISTRY", "BatchNormLinear", "FiniteSum", "GradientNoise", "IsotropicNoise", "Loss", "MinibatchNoise",
-           "MultiWell", "Quadratic", "RayleighQuotient", "SphereQuartic", "TangentNoise", "axis_wells", "double_well",
-           "toy_fraction"]
+__all__ = ["NOISES", "REGISTRY", "BatchNormLinear", "FiniteSum", "GradientNoise", "IsotropicNoise", "Loss",
+           "MinibatchNoise", "MultiWell", "Quadratic", "RayleighQuotient", "SphereQuartic", "TangentNoise", "axis_wells",
+           "double_well", "toy_fraction"]
 
-_MATRIX = np.array([[2.0, 0.5, -0.25, 0.0], [0.5, 1.0, 0.125, -0.5], [-0.25, 0.125, -1.0, 0.75], [0.0, -0.5, 0.75, 0.5]])
+_MATRIX = np.array([[2.0, 0.5, -0.25, 0.0], [0.5, 1.0, 0.125, -0.5],
+                    [-0.25, 0.125, -1.0, 0.75], [0.0, -0.5, 0.75, 0.5]])
+_SPECTRA = [[1.0, 0.0, 2.0], [0.0, 3.0, 1.0], [1.0, 1.0, -1.0]]
 _INPUTS = np.array([[1.0, 0.5, -0.25], [0.5, -1.0, 0.75], [-0.5, 0.25, 1.5], [-1.25, 0.75, 0.5],
                     [0.25, 1.5, -1.0], [2.0, -0.5, 0.125], [-0.75, -1.5, 0.25], [0.125, 0.5, 1.25]])
 _LABELS = np.array([1.0, 1.0, -1.0, -1.0, -1.0, 1.0, 1.0, -1.0])
@@ -36,13 +38,13 @@ REGISTRY: dict[str, Callable[[], Loss]] = {
     "multi_well": lambda: MultiWell(5, depth=0.75),
     "multi_well_asymmetric": lambda: MultiWell(3, depth=0.5, asymmetry=0.5),
     "double_well": lambda: double_well(3, depth=0.25),
-    "finite_sum_diagonal": lambda: FiniteSum([RayleighQuotient(a) for a in ([1.0, 0.0, 2.0], [0.0, 3.0, 1.0], [1.0, 1.0, -1.0])],
-                                             batch_size=2),
+    "finite_sum_diagonal": lambda: FiniteSum([RayleighQuotient(a) for a in _SPECTRA], batch_size=2),
     "finite_sum_matrix": lambda: FiniteSum([RayleighQuotient(_MATRIX), RayleighQuotient([1.0, 2.0, 0.0, 0.5])]),
-    "finite_sum_quartic": lambda: FiniteSum([SphereQuartic([1.0, -2.0, 0.5], 0.25), SphereQuartic([0.0, 1.0, 1.5])], batch_size=3),
+    "finite_sum_quartic": lambda: FiniteSum([SphereQuartic(a, offset=0.25) for a in _SPECTRA], batch_size=3),
     "bn_linear_logistic": lambda: BatchNormLinear(_INPUTS, _LABELS),
     "bn_linear_minibatch": lambda: BatchNormLinear(_INPUTS, _LABELS, batch_size=4, gain=1.5),
-    "bn_linear_squared_hinge": lambda: BatchNormLinear(_INPUTS, _LABELS, batch_size=4, link="squared_hinge", margin=0.75),
+    "bn_linear_squared_hinge": lambda: BatchNormLinear(_INPUTS, _LABELS, batch_size=4, link="squared_hinge",
+                                                       margin=0.75),
     "quadratic": lambda: Quadratic([1.0, 0.5, 2.0], IsotropicNoise(0.5)),
 }
 

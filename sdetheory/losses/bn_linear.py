@@ -3,13 +3,14 @@ r"""A linear classifier with batch normalisation, scale-invariant in its weights
 .. math:: z_i = x_i\cdot w, \quad u_i = \frac{z_i - \bar z}{s}, \quad s^2 = \overline{(z - \bar z)^2}, \qquad
           L_b(w) = \frac1B\sum_{i \in b}\varphi(y_i\,\kappa\,u_i), \quad L = \text{mean of } L_b
 
-with the statistics of the batch b itself, no ε, a fixed gain κ and no bias. With a_i = ∂L_b/∂u_i and J = ∂u/∂z the derivatives are
+with the statistics of the batch b itself, no ε, a fixed gain κ and no bias. With a_i = ∂L_b/∂u_i and J = ∂u/∂z
 
-.. math:: g = \partial L_b/\partial z = Ja = (a - \bar a - u\,\overline{au})/s, \qquad
-          \partial^2 L_b/\partial z^2 = J\,\mathrm{diag}(\partial a/\partial u)\,J - (g u^\top + u g^\top + (u\cdot a)J)/(Bs).
+.. math:: g = \partial L_b/\partial z &= Ja = (a - \bar a - u\,\overline{au})/s, \\
+          \partial^2 L_b/\partial z^2 &= J\,\mathrm{diag}(\partial a_i/\partial u_i)\,J
+                                          - (g u^\top + u g^\top + (u\cdot a)J)/(Bs).
 
-The data are cut into batches once. A stochastic gradient is that of one batch, drawn uniformly: so its mean is ∇L exactly, and
-every L_b is scale-invariant (the setting of EXP; EXP-12 b).
+The data are cut into batches once. A stochastic gradient is that of one batch, drawn uniformly: so its mean is ∇L
+exactly, and every L_b is scale-invariant (the setting of EXP; EXP-12 b).
 """
 
 from __future__ import annotations
@@ -41,8 +42,8 @@ class BatchNormLinear(Loss):
     labels : array_like (n,)
         y_i = ±1.
     batch_size : int, optional
-        B ≥ 3 that divides n: consecutive samples make a batch, and the gradient is that of a random one. Without it one
-        batch holds all the data and the gradient is exact. (With B = 2 every u_i is ±1 and the loss is constant in parts.)
+        B ≥ 3 that divides n: consecutive samples make a batch, and the gradient is that of a random one. Without it
+        one batch holds all the data and the gradient is exact. (For B = 2 every u_i is ±1: the gradient is 0.)
     link : {"logistic", "squared_hinge"}
         φ(t) = log(1 + e^{−t}), or ½ max(0, margin − t)².
     margin : float
@@ -72,16 +73,16 @@ class BatchNormLinear(Loss):
         n, dim = data.shape
         signs = finite_array("labels", labels, shape=(n,))
         if not np.isin(signs, (-1.0, 1.0)).all():
-            raise ValueError(f"labels: expected -1 or +1, got values {np.unique(signs)[:4]}; e.g. use 2 * labels - 1 for 0 and 1")
+            raise ValueError(f"labels: expected -1 or +1, got {np.unique(signs)[:4]}; for 0 and 1 use 2 * labels - 1")
         if link not in LINKS:
             raise ValueError(f"link: expected one of {', '.join(LINKS)}, got {link!r}")
         size = integer("batch_size", n if batch_size is None else batch_size, at_least=3,
                        remedy="of fewer samples batch normalisation keeps only signs")
         if n % size:
-            raise ValueError(f"batch_size: expected a divisor of the number of samples {n}, got {size}; drop {n % size} samples")
+            raise ValueError(f"batch_size: expected a divisor of the {n} samples, got {size}; drop {n % size} samples")
         self.inputs, self.labels = data.reshape(n // size, size, dim).copy(), signs.reshape(n // size, size).copy()
         if (np.ptp(self.inputs, axis=1).max(axis=-1) == 0.0).any():
-            raise ValueError("inputs: expected samples that differ within each batch, got a batch of equal ones; reorder them")
+            raise ValueError("inputs: expected samples that differ within each batch, got equal ones; reorder them")
         self.link, self.margin, self.gain = link, number("margin", margin), number("gain", gain, above=0)
         noise = None if batch_size is None else MinibatchNoise(self.sample_gradients, n // size, 1, True)
         super().__init__(dim, noise)
@@ -169,4 +170,5 @@ class BatchNormLinear(Loss):
     def __repr__(self) -> str:
         batches, size = self.labels.shape
         hinge = f", margin={self.margin:g}" if self.link == "squared_hinge" else ""
-        return f"BatchNormLinear({batches} x {size} samples, dim={self.dim}, link={self.link!r}{hinge}, gain={self.gain:g})"
+        return (f"BatchNormLinear({batches} x {size} samples, dim={self.dim}, link={self.link!r}{hinge}, "
+                f"gain={self.gain:g})")

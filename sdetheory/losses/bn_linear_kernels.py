@@ -1,7 +1,7 @@
 r"""Block functions of the batch-normalised linear classifier; see `bn_linear` for the formulas.
 
-Scratch for batches of B samples, 2B + 3 rows: z, then u, then ∂L_b/∂z in rows 0 … B − 1; the labels in B … 2B − 1; sums after.
-`link` is 0 for the logistic loss, 1 for the squared hinge.
+Scratch for batches of B samples, 2B + 3 rows: z, then u, then ∂L_b/∂z in rows 0 … B − 1; the labels, then a, in
+B … 2B − 1; sums after. `link` is 0 for the logistic loss, 1 for the squared hinge.
 """
 
 from __future__ import annotations

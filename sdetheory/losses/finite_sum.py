@@ -1,6 +1,7 @@
 r"""The mean of n per-sample losses, with gradients from minibatches drawn with replacement.
 
-.. math:: L(w) = \frac1n\sum_{j=1}^n L_j(w), \qquad g(w) = \frac1B\sum_{b=1}^B \nabla L_{j_b}(w), \quad j_b \text{ uniform}
+.. math:: L(w) = \frac1n\sum_{j=1}^n L_j(w), \qquad
+          g(w) = \frac1B\sum_{b=1}^B \nabla L_{j_b}(w), \quad j_b \text{ uniform}
 
 The losses are of one class, which knows the mean of its kind and a kernel that reads the chosen samples from one array.
 """
@@ -44,7 +45,7 @@ class FiniteSum(Loss):
     >>> loss = FiniteSum([RayleighQuotient([2.0, 0.0]), RayleighQuotient([0.0, 1.0])])
     >>> float(loss.value([1.0, 0.0]))
     0.5
-    >>> float(loss.noise.trace([1.0, 1.0]))
+    >>> float(loss.noise.trace([1.0, 1.0]).round(12))
     0.28125
     """
 
@@ -57,10 +58,12 @@ class FiniteSum(Loss):
             raise ValueError(f"losses: expected two or more, got {len(self.losses)}; {remedy}")
         kind = type(self.losses[0])
         if not (hasattr(kind, "mean_of") and hasattr(kind, "minibatch_kernel")):
-            raise TypeError(f"losses: expected a class with mean_of and minibatch_kernel, got {kind.__name__}; {remedy}")
+            raise TypeError(f"losses: expected a class with mean_of and minibatch_kernel, got {kind.__name__}; "
+                            f"{remedy}")
         for loss in self.losses:
             if type(loss) is not kind or loss.dim != self.losses[0].dim:
-                raise ValueError(f"losses: expected losses of one class and dimension, got {self.losses[0]!r} and {loss!r}")
+                raise ValueError(f"losses: expected losses of one class and dimension, got {self.losses[0]!r} "
+                                 f"and {loss!r}; {remedy}")
             if loss.noise is not None:
                 raise ValueError(f"losses: expected losses without noise, got {loss!r}; the minibatch is the noise")
         batch = integer("batch_size", batch_size, at_least=1)

@@ -1,10 +1,11 @@
 r"""Equal wells on the circle, of equal or of unequal curvature, and two wells on a sphere.
 
-.. math:: L(w) = f(\theta), \quad f(\theta) = \tfrac12 D\,(1 - \cos m\theta)(1 + \beta\cos\theta), \qquad \hat w = (\cos\theta, \sin\theta)
+.. math:: L(w) = f(\theta), \quad f(\theta) = \tfrac12 D\,(1 - \cos m\theta)(1 + \beta\cos\theta), \qquad
+          \hat w = (\cos\theta, \sin\theta)
 
-f ≥ 0 vanishes at the m wells θ_j = 2πj/m, whose curvatures are ½Dm²(1 + β cos θ_j). Powers of ŵ_1 + iŵ_2 give cos mθ and
-sin mθ without an angle. Between neighbouring wells f' = 0 where m cot(mθ/2) = β sin θ/(1 + β cos θ); the slope of the left side is at
-most −m²/2, that of the right at least −|β|/(1 − |β|), so for |β| < m²/(m² + 2) there is just one top (needed by ILR-12).
+f ≥ 0 vanishes at the m wells θ_j = 2πj/m, of curvature ½Dm²(1 + β cos θ_j). Powers of ŵ_1 + iŵ_2 give cos mθ and sin mθ
+without an angle. Between neighbouring wells f' = 0 where m cot(mθ/2) = β sin θ/(1 + β cos θ); the left side's slope is
+at most −m²/2, the right side's at least −|β|/(1 − |β|), so for |β| < m²/(m² + 2) there is just one top (ILR-12).
 """
 
 from __future__ import annotations
@@ -92,7 +93,8 @@ class MultiWell(Loss):
     array([0. , 0. , 0.1])
     """
 
-    def __init__(self, wells: int, depth: float = 1.0, asymmetry: float = 0.0, noise: GradientNoise | None = None) -> None:
+    def __init__(self, wells: int, depth: float = 1.0, asymmetry: float = 0.0,
+                 noise: GradientNoise | None = None) -> None:
         super().__init__(2, noise)
         self.wells, self.depth = integer("wells", wells, at_least=1), number("depth", depth, above=0)
         bound = self.wells**2 / (self.wells**2 + 2.0)
@@ -108,7 +110,7 @@ class MultiWell(Loss):
         well = [2.0 * np.sin(m * t / 2) ** 2, m * np.sin(m * t), m**2 * np.cos(m * t)]
         tilt = [1.0 + beta * np.cos(t), -beta * np.sin(t), -beta * np.cos(t)]
         leibniz = {0: [(1, 0, 0)], 1: [(1, 1, 0), (1, 0, 1)], 2: [(1, 2, 0), (2, 1, 1), (1, 0, 2)]}
-        return 0.5 * self.depth * sum(n * well[i] * tilt[j] for n, i, j in leibniz[order])
+        return np.asarray(0.5 * self.depth * sum(n * well[i] * tilt[j] for n, i, j in leibniz[order]))
 
     def tops(self) -> NDArray[np.float64]:
         """Angles of the m maxima, top j between the wells j and j + 1, to rounding."""
@@ -133,7 +135,8 @@ class MultiWell(Loss):
         theta, norm = self._angle(w)
         out, around = np.array([np.cos(theta), np.sin(theta)]), np.array([-np.sin(theta), np.cos(theta)])
         cross = np.outer(out, around)
-        return (self.profile(theta, 2) * np.outer(around, around) - self.profile(theta, 1) * (cross + cross.T)) / norm**2
+        slope, curvature = self.profile(theta, 1), self.profile(theta, 2)
+        return (curvature * np.outer(around, around) - slope * (cross + cross.T)) / norm**2
 
     def symbolic(self, w: Sequence[sympy.Expr]) -> sympy.Expr:
         """½D(1 − T_m(c))(1 + βc) with c = w_1/‖w‖ and T_m the Chebyshev polynomial."""
@@ -158,7 +161,8 @@ class MultiWell(Loss):
 
     def __repr__(self) -> str:
         beta = f", asymmetry={self.asymmetry:g}" if self.asymmetry else ""
-        return f"MultiWell({self.wells}, depth={self.depth:g}{beta}{f', noise={self.noise!r}' if self.noise is not None else ''})"
+        noise = f", noise={self.noise!r}" if self.noise is not None else ""
+        return f"MultiWell({self.wells}, depth={self.depth:g}{beta}{noise})"
 
 
 def double_well(dim: int, depth: float = 1.0, noise: GradientNoise | None = None) -> RayleighQuotient:

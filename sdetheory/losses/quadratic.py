@@ -59,7 +59,6 @@ class Quadratic(Loss):
 
     def __init__(self, curvatures: ArrayLike, noise: GradientNoise | None = None) -> None:
         self.curvatures = finite_array("curvatures", curvatures, ndim=1).copy()
-        self.curvatures.setflags(write=False)
         super().__init__(integer("len(curvatures)", self.curvatures.size, at_least=1), noise)
 
     def value(self, w: ArrayLike) -> NDArray[np.float64]:

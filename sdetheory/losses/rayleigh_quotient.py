@@ -167,7 +167,6 @@ class RayleighQuotient(HomogeneousRatio):
                              f"{np.abs(array - array.T).max():.3g}; use (A + A.T) / 2")
         super().__init__(array.shape[0], noise)
         self.array = np.ascontiguousarray(array).copy()
-        self.array.setflags(write=False)
 
     @property
     def matrix(self) -> NDArray[np.float64]:

@@ -2,8 +2,8 @@ r"""A scale-invariant quartic on the sphere of any dimension.
 
 .. math:: L(w) = c + \frac{\sum_i a_i w_i^4}{4\,\|w\|^4}
 
-With all a_i = −8D and c = 2D (`axis_wells`) the 2d points ±e_i are minima of value 0 and of one curvature, and the lowest way
-from one to a neighbour leads over (e_i ± e_j)/√2, of value D. With a_i > 0 the wells lie between the axes.
+With all a_i = −8D and c = 2D (`axis_wells`) the 2d points ±e_i are minima of value 0 and of one curvature, and the
+lowest way from one to a neighbour leads over (e_i ± e_j)/√2, of value D. With a_i > 0 the wells lie between the axes.
 """
 
 from __future__ import annotations
@@ -89,7 +89,6 @@ class SphereQuartic(HomogeneousRatio):
 
     def __init__(self, coefficients: ArrayLike, offset: float = 0.0, noise: GradientNoise | None = None) -> None:
         self.coefficients = finite_array("coefficients", coefficients, ndim=1).copy()
-        self.coefficients.setflags(write=False)
         super().__init__(integer("len(coefficients)", self.coefficients.size, at_least=2), noise)
         self.offset = number("offset", offset)
 

@@ -106,11 +106,10 @@ class TangentNoise:
 
     def __init__(self, scale_or_covariance: ArrayLike) -> None:
         if np.ndim(scale_or_covariance) == 0:
-            self.scale: float | None = number("scale", scale_or_covariance, at_least=0.0)
+            self._scale = number("scale", scale_or_covariance, at_least=0.0)
             self._covariance: NDArray[np.float64] | None = None
             self._root: NDArray[np.float64] | None = None
             return
-        self.scale = None
         self._covariance = covariance = finite_array("covariance", scale_or_covariance).copy()
         remedy = "give a number, a list of variances or a covariance matrix"
         if covariance.ndim > 2 or covariance.shape[0] != covariance.shape[-1]:
@@ -131,6 +130,11 @@ class TangentNoise:
         root = (vectors * np.sqrt(np.maximum(values, 0.0))) @ vectors.T
         self._root = np.ascontiguousarray((root + root.T) / 2)
 
+    @property
+    def scale(self) -> float | None:
+        """s where C = s² I, else None."""
+        return self._scale if self._covariance is None else None
+
     def components(self, dim: int) -> int:
         """`dim` normals; refuses a dimension other than that of the covariance."""
         if self._covariance is not None and len(self._covariance) != dim:
@@ -140,15 +144,17 @@ class TangentNoise:
 
     def constant_trace(self, dim: int) -> float | None:
         """s²(d − 1) for C = s² I, else None."""
-        return None if self.scale is None else self.scale**2 * (dim - 1)
+        return None if self._covariance is not None else self._scale**2 * (dim - 1)
 
     def apply(self, w: ArrayLike, z: ArrayLike) -> NDArray[np.float64]:
         """ξ(w, z) for weights and normals (..., d)."""
         weights, normals = np.asarray(w, dtype=np.float64), np.asarray(z, dtype=np.float64)
         norm = np.linalg.norm(weights, axis=-1, keepdims=True)
         u = weights / norm
-        root = self.scale if self._root is None else self._root
-        colored = normals @ root if np.ndim(root) == 2 else root * normals
+        if self._root is None:
+            colored = self._scale * normals
+        else:
+            colored = normals @ self._root if self._root.ndim == 2 else self._root * normals
         return (colored - u * np.sum(u * colored, axis=-1, keepdims=True)) / norm
 
     def covariance(self, w: ArrayLike) -> NDArray[np.float64]:
@@ -170,7 +176,7 @@ class TangentNoise:
     def kernel(self) -> BlockFunction:
         """f(W, Z, G, S, constant): adds ξ to G."""
         if self._root is None:
-            return BlockFunction(add_tangent, (self.scale,), scratch=2)
+            return BlockFunction(add_tangent, (self._scale,), scratch=2)
         full = self._root.ndim == 2
         return BlockFunction(add_tangent_matrix if full else add_tangent_diagonal, (self._root,),
                              scratch=2 + len(self._root), fixed_lanes=full)
@@ -182,11 +188,11 @@ class TangentNoise:
 
     def _matrix(self, dim: int) -> NDArray[np.float64]:
         if self._covariance is None:
-            return self.scale**2 * np.eye(dim)
+            return self._scale**2 * np.eye(dim)
         return np.diag(self._covariance) if self._covariance.ndim == 1 else self._covariance
 
     def __repr__(self) -> str:
         if self._covariance is None:
-            return f"TangentNoise({self.scale:g})"
+            return f"TangentNoise({self._scale:g})"
         inside = np.array2string(self._covariance, separator=", ", threshold=8, edgeitems=2)
         return f"TangentNoise({inside})".replace("\n", "")

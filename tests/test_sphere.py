@@ -1,0 +1,155 @@
+"""Geometry of the sphere: maps and their inverses, harmonics against the Laplace–Beltrami equation, the uniform law."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+import sympy
+
+from sdetheory import sphere
+from sdetheory.random import normals, stream_key
+
+EPS = np.finfo(float).eps
+
+
+def tangent_vectors(dim: int, length: float, n: int = 6) -> tuple[np.ndarray, np.ndarray]:
+    rng = np.random.default_rng(dim)
+    w = sphere.normalise(rng.standard_normal((n, dim)))
+    return w, sphere.normalise(sphere.project_tangent(w, rng.standard_normal((n, dim))), length)
+
+
+@pytest.mark.parametrize("length", [1e-300, 1e-9, 0.3, 2.0, 3.1])
+@pytest.mark.parametrize("dim", [2, 3, 17])
+def test_the_exponential_map_goes_its_length_along_the_sphere(dim, length):
+    w, v = tangent_vectors(dim, length)
+    end = sphere.exponential(w, v)
+    assert np.abs(np.linalg.norm(end, axis=-1) - 1).max() <= 4 * (dim + 4) * EPS
+    if length > 1e-8:  # below, the end is w but for rounding
+        np.testing.assert_allclose(sphere.distance(w, end), length, rtol=4 * (dim + 4) * EPS / min(length, math.pi - length))
+    np.testing.assert_array_equal(sphere.exponential(w, 0 * v), w)
+
+
+@pytest.mark.parametrize("angle", [1e-12, 1e-4, 1.0, np.pi - 1e-4, np.pi])
+def test_distance_keeps_its_digits_for_near_and_opposite_points(angle):
+    end = np.array([np.cos(angle), np.sin(angle), 0.0])
+    assert sphere.distance([3.0, 0.0, 0.0], 0.1 * end) == pytest.approx(angle, rel=8 * EPS, abs=0)
+    assert abs(np.arccos(np.cos(1e-12)) - 1e-12) > 1e-13  # the plain formula fails there
+
+
+@pytest.mark.parametrize("dim", [2, 5])
+def test_a_great_circle_has_constant_speed_and_the_right_ends(dim):
+    x, y = np.random.default_rng(1).standard_normal((2, dim))
+    arc = sphere.great_circle(x, y, np.linspace(0, 1, 9))
+    np.testing.assert_allclose(arc[[0, -1]], sphere.normalise([x, y]), atol=8 * (dim + 4) * EPS)
+    np.testing.assert_allclose(sphere.distance(arc[:-1], arc[1:]), sphere.distance(x, y) / 8, rtol=64 * (dim + 4) * EPS)
+
+
+@pytest.mark.parametrize("dim", [2, 3, 4, 7])
+@pytest.mark.parametrize("degree", [0, 1, 2, 5])
+def test_zonal_harmonics_solve_the_laplace_beltrami_equation(degree, dim):
+    """(1 − t²) f'' − (d − 1) t f' + ℓ(ℓ + d − 2) f = 0 with f(1) = 1 has one regular solution: a polynomial."""
+    t = sympy.Symbol("t")
+    a = sympy.symbols(f"a:{degree + 1}")
+    f = sum(c * t**k for k, c in enumerate(a))
+    equation = ((1 - t**2) * f.diff(t, 2) - (dim - 1) * t * f.diff(t)
+                + sphere.laplace_beltrami_eigenvalue(degree, dim) * f)
+    solution = sympy.solve([*sympy.Poly(sympy.expand(equation), t).coeffs(), f.subs(t, 1) - 1], a, dict=True)
+    at = np.linspace(-1.0, 1.0, 23)
+    exact = np.array([float(f.subs(solution[0]).subs(t, sympy.Rational(float(x)))) for x in at])
+    assert np.abs(sphere.zonal_harmonic(degree, dim, at) - exact).max() <= 2.0**degree * 16 * EPS
+
+
+@pytest.mark.parametrize("dim", [2, 3, 6])
+def test_harmonics_up_to_a_degree_are_as_many_as_polynomials_on_the_sphere(dim):
+    for top in range(6):
+        polynomials = math.comb(top + dim - 1, dim - 1) + (math.comb(top + dim - 2, dim - 1) if top else 0)
+        assert sum(sphere.harmonics_count(degree, dim) for degree in range(top + 1)) == polynomials
+
+
+def test_the_areas_of_the_circle_and_the_sphere():
+    assert sphere.area(2) == pytest.approx(2 * np.pi, rel=4 * EPS)
+    assert sphere.area(3) == pytest.approx(4 * np.pi, rel=4 * EPS)
+
+
+def block_cases():
+    w, v = tangent_vectors(5, 0.7, 19)
+    v[0], v[1] = 0.0, v[1] * 1e-200
+    skewed = v + 0.5 * w
+    return {
+        "normalise": (sphere.normalise_block, [3.0 * w], 0, sphere.normalise(3.0 * w), 1),
+        "project": (sphere.project_tangent_block, [3.0 * w, skewed], 1, sphere.project_tangent(3.0 * w, skewed), 2),
+        "exponential": (sphere.exponential_block, [w, v], 0, sphere.exponential(w, v), 2),
+    }
+
+
+@pytest.mark.parametrize("name", ["normalise", "project", "exponential"])
+def test_block_functions_agree_with_numpy_in_any_number_of_lanes(name):
+    function, arrays, result, expected, rows = block_cases()[name]
+    blocks = [np.ascontiguousarray(a.T) for a in arrays]
+    whole = [b.copy() for b in blocks]
+    function(*whole, np.full((rows, 19), np.nan))
+    assert np.abs(whole[result].T - expected).max() <= 4 * (5 + 4) * EPS
+    for lanes in (slice(0, 1), slice(2, 5), slice(3, 19)):
+        part = [np.ascontiguousarray(b[:, lanes]) for b in blocks]
+        function(*part, np.full((rows, part[0].shape[1]), np.nan))
+        np.testing.assert_array_equal(part[result], whole[result][:, lanes])
+
+
+def test_a_long_walk_by_the_exponential_map_stays_on_the_sphere():
+    """A radial error δ shrinks by cos²‖v‖ a step, so rounding of a few eps a step never adds up."""
+    rng = np.random.default_rng(0)
+    w = np.ascontiguousarray(sphere.normalise(rng.standard_normal((16, 4))).T)
+    scratch = np.empty((2, 16))
+    for _ in range(5000):
+        v = 0.3 * rng.standard_normal(w.shape)
+        sphere.project_tangent_block(w, v, scratch)
+        sphere.exponential_block(w, v, scratch)
+    # mean of cos² at angle² = 0.27 is below 0.8: at most 1/(1 − 0.8) steps' worth of rounding is alive
+    assert np.abs(np.sum(w * w, axis=0) - 1).max() <= 8 * (4 + 4) * EPS / (1 - 0.8)
+
+
+def test_a_point_of_the_uniform_law_is_a_function_of_key_and_path():
+    key, law = stream_key(7, "initial"), sphere.UniformSphere(9, radius=2.0)
+    whole = np.empty((9, 40))
+    law.sample_block(whole, 5, key)
+    for first, lanes in ((5, 1), (8, 3), (20, 25)):
+        part = np.empty((9, lanes))
+        law.sample_block(part, first, key)
+        np.testing.assert_array_equal(part, whole[:, first - 5:first - 5 + lanes])
+    expected = sphere.normalise(normals(key, np.arange(5, 45)[:, None], np.arange(9)), 2.0)
+    np.testing.assert_allclose(whole.T, expected, atol=64 * EPS)
+
+
+def fourth_moment_z(points: np.ndarray) -> float:
+    """z of the mean over paths of Σ x_i⁴ against 3/(d + 2), its mean under the uniform law."""
+    n, dim = points.shape
+    sums = np.sum(points**4, axis=1)
+    return float((sums.mean() - 3 / (dim + 2)) / (sums.std(ddof=1) / np.sqrt(n)))
+
+
+def test_points_are_uniform_and_normalised_cube_points_are_refuted():
+    """Two-sided test at z = 4.5 (false alarm 7e-6), n fixed beforehand."""
+    n, dim = 20_000, 5
+    block = np.empty((dim, n))
+    law = sphere.UniformSphere(dim)
+    law.sample_block(block, 0, stream_key(11, "initial"))
+    second = block @ block.T / n - np.eye(dim) / dim
+    spread = np.sqrt(3 / (dim * (dim + 2)) / n)  # no entry of x xᵀ varies more than x_i², and E x_i⁴ = 3/(d(d+2))
+    assert np.abs(second).max() < 4.5 * spread
+    assert abs(fourth_moment_z(block.T)) < 4.5
+    assert abs(fourth_moment_z(law.sample(n, rng=3))) < 4.5
+    cube = sphere.normalise(np.random.default_rng(3).uniform(-1, 1, (n, dim)))
+    assert abs(fourth_moment_z(cube)) > 4.5 + 3  # seen with power above 99.8 %
+
+
+@pytest.mark.parametrize("make, message", [
+    (lambda: sphere.UniformSphere(1), "dim: expected an integer >= 2"),
+    (lambda: sphere.UniformSphere(3, radius=0.0), "radius: expected a number > 0"),
+    (lambda: sphere.zonal_harmonic(-1, 3, 0.0), "degree: expected an integer >= 0"),
+    (lambda: sphere.great_circle([1.0, 0.0], [-1.0, 0.0], 0.5), "y: expected a point not opposite to x"),
+])
+def test_bad_input_is_refused_by_name(make, message):
+    with pytest.raises(ValueError, match=message):
+        make()
