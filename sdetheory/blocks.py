@@ -1,15 +1,15 @@
 """What every driver of a block does besides the process itself: draw its noise, watch for divergence, sum over paths.
 
-Noise number i = step·m + component of a path fills row i of the noise block. A Brownian path may be drawn on a grid `substeps` (a
-power of 2) times finer than the solver's and summed by a tree, so that the same path is seen at every step size. A path that leaves the
-finite numbers is marked with the first step at which it is no longer finite, `D[lane]`, infinite while all is well.
+Noise number i = step·m + component of a path fills row i of the noise block. A Brownian path may be drawn on a grid
+`substeps` (a power of 2) times finer than the solver's and summed by a tree, so that the same path is seen at every step
+size. A path that leaves the finite numbers is marked with the first step at which it is no longer finite, `D[lane]`,
+infinite while all is well.
 """
 
 from __future__ import annotations
 
 import math
 
-import numpy as np
 from numba import njit
 
 from .random import (
@@ -23,10 +23,11 @@ from .random import (
 __all__ = ["block_moments", "draw_brownian", "draw_normal", "draw_three_point", "draw_two_point", "draw_uniform",
            "mark_diverged", "mask_diverged", "newly_diverged"]
 
-_options = dict(nogil=True, error_model="numpy")
+_compiled = njit(nogil=True, error_model="numpy")
+_compiled_and_cached = njit(nogil=True, error_model="numpy", cache=True)
 
 
-@njit(**_options)
+@_compiled
 def draw_normal(Z, first_path, first_index, key, scale):
     """Fill Z with scale·N(0, 1); a single path is drawn along its steps, with the same numbers."""
     rows, lanes = Z.shape
@@ -39,7 +40,7 @@ def draw_normal(Z, first_path, first_index, key, scale):
 draw_uniform, draw_two_point, draw_three_point = fill_uniforms, fill_two_point, fill_three_point
 
 
-@njit(**_options)
+@_compiled
 def draw_brownian(Z, F, n, m, with_area, first_path, step, substeps, key, scale):
     """Increments over `n` steps into Z, m rows a step, drawn `substeps` to the step into F and summed by a tree.
 
@@ -71,7 +72,7 @@ def draw_brownian(Z, F, n, m, with_area, first_path, step, substeps, key, scale)
     Z[:n * m] = F[:n * m]
 
 
-@njit(**_options)
+@_compiled
 def newly_diverged(X, D):
     """Whether some lane that was finite so far holds a number that is not."""
     rows, lanes = X.shape
@@ -84,7 +85,7 @@ def newly_diverged(X, D):
     return found
 
 
-@njit(**_options)
+@_compiled
 def mark_diverged(X, step, D):
     """Note `step` for every lane that holds a number that is not finite and had none before."""
     rows, lanes = X.shape
@@ -94,7 +95,7 @@ def mark_diverged(X, step, D):
                 D[lane] = step
 
 
-@njit(**_options)
+@_compiled
 def mask_diverged(OUT, D):
     """NaN for every lane that has diverged."""
     rows, lanes = OUT.shape
@@ -104,9 +105,12 @@ def mask_diverged(OUT, D):
                 OUT[row, lane] = math.nan
 
 
-@njit(cache=True, **_options)
+@_compiled_and_cached
 def block_moments(OUT, first, last, moments):
-    """Count, mean and squared deviations over the finite lanes first … last − 1 of OUT (saves, rows, lanes), into (saves, rows, 3)."""
+    """Count, mean and squared deviations over the finite lanes first … last − 1 of OUT (saves, rows, lanes).
+
+    They go into `moments` (saves, rows, 3).
+    """
     saves, rows, _ = OUT.shape
     for save in range(saves):
         for row in range(rows):

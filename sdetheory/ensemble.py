@@ -31,8 +31,8 @@ __all__ = ["Chunk", "Plan", "merge_moments", "run_ensemble", "thread_count"]
 class Plan:
     """Everything that one chunk of blocks needs; picklable, so that it travels to another process.
 
-    `n_paths` counts the paths of all cells of a sweep, `cell_paths` those of one; `start(first_path, n)` gives the starting state of n paths, shape (n, rows); `per_path(first_path, n)` the swept
-    parameters, shape (parameters, n).
+    `n_paths` counts the paths of all cells of a sweep, `cell_paths` those of one. `start(first_path, n)` gives the
+    starting states of n paths, shape (n, rows); `per_path(first_path, n)` the swept parameters, shape (parameters, n).
     """
 
     program: Program

@@ -1,7 +1,7 @@
 r"""Figures of what was measured and what was predicted: `ax=` in, artists out.
 
-A measurement is a mean with a band of :math:`\pm z\,\mathrm{se}` over independent paths; a prediction is a line over it; a verdict is
-a row of intervals :math:`(\hat\theta - \theta \pm (z\,\mathrm{se} + b))/\rho` that must hold 0 and stay within ±1.
+A measurement is a mean with a band of :math:`\pm z\,\mathrm{se}` over independent paths; a prediction is a line over it; a
+verdict is a row of intervals :math:`(\hat\theta - \theta \pm (z\,\mathrm{se} + b))/\rho` that must hold 0.
 """
 
 from __future__ import annotations

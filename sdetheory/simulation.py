@@ -53,8 +53,8 @@ def simulate(process: Any, x0: Any, *, n_steps: int | None = None, t1: float | N
     scheme : str or Scheme, optional
         Integrator of the SDE; `"euler_maruyama"` unless told.
     brownian_dt : float, optional
-        Grid on which the Brownian path is drawn: `dt` divided by a power of 2. Runs with the same `brownian_dt` and seed see the
-        same path, whatever their `dt` and scheme.
+        Grid on which the Brownian path is drawn: `dt` divided by a power of 2. Runs with the same `brownian_dt` and seed
+        see the same path, whatever their `dt` and scheme.
     n_paths : int
         Paths, or paths in each cell of a sweep.
     observe : sequence of str, or mapping of name to expression or function, optional
@@ -115,8 +115,8 @@ def simulate(process: Any, x0: Any, *, n_steps: int | None = None, t1: float | N
         np.append(np.arange(0, clock.n_steps, save_every), clock.n_steps))
     single = cells * n_paths < 8 and not program.fixed_lanes
     schedules = process.schedule_table(clock.n_steps, clock.dt) if hasattr(process, "schedule_table") else np.zeros((1, 1))
-    plan = Plan(program=program, n_paths=cells * n_paths, cell_paths=n_paths, start=start, per_path=_PerPath(tuple(grid.values()), n_paths),
-                schedules=np.ascontiguousarray(schedules, dtype=np.float64), save_steps=save_steps.astype(np.int64),
+    plan = Plan(program=program, n_paths=cells * n_paths, cell_paths=n_paths, start=start,
+                per_path=_PerPath(tuple(grid.values()), n_paths), schedules=np.ascontiguousarray(schedules, dtype=np.float64), save_steps=save_steps.astype(np.int64),
                 keys=(int(stream_key(seeds, _stream(program, 0))), int(stream_key(seeds, _stream(program, 1)))),
                 scales=clock.scales, t0=clock.t0, dt=clock.dt, substeps=clock.substeps, keep_paths=keep_paths, single=single)
     _check_memory(plan, thread_count(n_threads), memory_limit)
@@ -189,8 +189,8 @@ def _sde_observables(sde: SDE, observe: Any) -> list[tuple[str, Any]]:
     states = {symbol.name: symbol for symbol in sde.states}
     if observe is None:
         return list(states.items())
+    result: list[tuple[str, Any]] = []
     named = observe.items() if isinstance(observe, Mapping) else [(o if isinstance(o, str) else str(o), o) for o in observe]
-    result = []
     for name, what in named:
         if isinstance(what, str):
             if what not in states:

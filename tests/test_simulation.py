@@ -30,8 +30,8 @@ def ou(**options):
 
 
 def rule(**options):
-    return sdt.simulate(RULE, LOSS.sample_sphere(), n_steps=40, n_paths=1500, save_every=9, observe=["w", "loss", "effective_lr"],
-                        rng=5, **options)
+    return sdt.simulate(RULE, LOSS.sample_sphere(), n_steps=40, n_paths=1500, save_every=9,
+                        observe=["w", "loss", "effective_lr"], rng=5, **options)
 
 
 def matrix(**options):
@@ -110,8 +110,8 @@ def test_a_diverging_path_is_counted_and_leaves_the_others_alone():
 
 
 def test_a_sweep_is_a_grid_of_runs_with_its_parameters():
-    swept = sdt.simulate(RULE, [1.0, 1, 0, 0, 0], n_steps=30, n_paths=3, sweep={"lr": [0.05, 0.1], "weight_decay": [0.0, 0.01, 0.05]},
-                         observe="sq_norm", rng=0)
+    swept = sdt.simulate(RULE, [1.0, 1, 0, 0, 0], n_steps=30, n_paths=3, observe="sq_norm", rng=0,
+                         sweep={"lr": [0.05, 0.1], "weight_decay": [0.0, 0.01, 0.05]})
     assert swept.sq_norm.dims == ("lr", "weight_decay", "path", "step") and swept.sq_norm.shape == (2, 3, 3, 1)
     alone = sdt.simulate(sdt.SGD(LOSS, lr=0.05, weight_decay=0.0, momentum=0.5), [1.0, 1, 0, 0, 0], n_steps=30, n_paths=3,
                          observe="sq_norm", rng=0)

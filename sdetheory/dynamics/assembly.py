@@ -100,13 +100,15 @@ class Assembly:
             return ["trace = constant_trace"]
         return [f"trace = {row}", self.call("noise_trace", kernel, weights, "trace")]
 
-    def program(self, rows: int, noise: Sequence[Noise], statements: Sequence[str], observe: Any, spare: int = 0) -> Program:
-        """The program whose step is `statements`, on a block of `rows` rows; `spare` rows of scratch beyond the kernels' own."""
+    def program(self, rows: int, noise: Sequence[Noise], statements: Sequence[str], observe: Any,
+                spare: int = 0) -> Program:
+        """The program whose step is `statements`, on a block of `rows` rows; `spare` is scratch beyond the kernels'."""
         observables = self._observables(observe)
         body = [*self.hyperparameters_at("step + j"), *statements]
         live = rows + self.dim + sum(n.rows for n in noise)
         lanes = int(np.clip(2 ** int(np.log2(65536 / live)), 64, 512))
-        return Program(rows=rows, noise=tuple(noise), advance="\n".join(["for j in range(n_steps):", *("    " + s for s in body)]),
+        loop = "\n".join(["for j in range(n_steps):", *("    " + s for s in body)])
+        return Program(rows=rows, noise=tuple(noise), advance=loop,
                        observables=observables, functions=self.functions, constants=self.constants,
                        scratch=2 * self.dim + self.scratch + spare, lanes=lanes, fixed_lanes=self.fixed_lanes)
 
@@ -122,7 +124,8 @@ class Assembly:
                 result.append(Observable(name, rows, "\n".join(lines), "state" if what in ("w", "direction") else None))
             else:
                 near = difflib.get_close_matches(str(what), self.known, n=1)
-                raise ValueError(f"observe: expected {', '.join(self.known)}, or a mapping of name to function of w, got {what!r}"
+                raise ValueError(f"observe: expected {', '.join(self.known)}, or a mapping of name to function of w, "
+                                 f"got {what!r}"
                                  + (f"; did you mean {near[0]!r}?" if near else ""))
         return tuple(result)
 

@@ -74,7 +74,7 @@ class SGD(UpdateRule):
         super().__init__(loss, lr=lr, weight_decay=weight_decay, momentum=momentum)
         self.v0 = None if v0 is None else np.atleast_2d(finite_array("v0", v0))
         if self.v0 is not None and self.v0.shape[1] != loss.dim:
-            raise ValueError(f"v0: expected shape ({loss.dim},) or (n_paths, {loss.dim}), got {np.shape(v0)}")
+            raise ValueError(f"v0: expected shape ({loss.dim},) or (n_paths, {loss.dim}), got {self.v0.shape}")
 
     def has_momentum(self, swept: tuple[str, ...] = ()) -> bool:
         """Whether a momentum buffer is part of the state."""
@@ -96,7 +96,8 @@ class SGD(UpdateRule):
         assembly = Assembly(self.loss, self.hyperparameters, swept)
         if self.has_momentum(swept):
             rows = 2 * d
-            step = assembly.call("momentum_step", momentum_step, f"X[:{d}]", f"X[{d}:]", f"S[:{d}]", *self.hyperparameters)
+            step = assembly.call("momentum_step", momentum_step, f"X[:{d}]", f"X[{d}:]", f"S[:{d}]",
+                                 *self.hyperparameters)
         else:
             rows = d
             step = assembly.call("sgd_step", sgd_step, f"X[:{d}]", f"S[:{d}]", "lr", "weight_decay")

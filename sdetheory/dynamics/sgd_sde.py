@@ -69,6 +69,6 @@ class SGDSDE(UpdateRule):
         d = self.dim
         assembly = Assembly(self.loss, self.hyperparameters, swept)
         gradient, *noise = assembly.stochastic_gradient("j", f"S[:{d}]")
-        statements = [gradient, assembly.call("scale", scale_block, f"S[:{d}]", "dt"), *noise,
-                      assembly.call("euler_maruyama_step", euler_maruyama_step, f"X[:{d}]", f"S[:{d}]", "lr", "weight_decay", "dt")]
+        step = assembly.call("euler_maruyama_step", euler_maruyama_step, f"X[:{d}]", f"S[:{d}]", "lr", "weight_decay", "dt")
+        statements = [gradient, assembly.call("scale", scale_block, f"S[:{d}]", "dt"), *noise, step]
         return assembly.program(d, [assembly.gradient_noise()], statements, observe)

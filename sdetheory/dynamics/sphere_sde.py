@@ -1,7 +1,8 @@
 r"""SGD's SDE on the sphere: direction and norm variable (ILR-2), or the direction at a constant effective learning rate.
 
 .. math::
-    d\hat W = -\gamma^{-1/2}\bigl(\nabla L(\hat W)\,dt + \Sigma(\hat W)^{1/2}dB\bigr) - \tfrac12\gamma^{-1}\,\mathrm{Tr}\,\Sigma(\hat W)\,\hat W\,dt,
+    d\hat W = -\gamma^{-1/2}\bigl(\nabla L(\hat W)\,dt + \Sigma(\hat W)^{1/2}dB\bigr)
+              - \tfrac12\gamma^{-1}\,\mathrm{Tr}\,\Sigma(\hat W)\,\hat W\,dt,
     \qquad d\gamma/dt = -4\lambda_e\gamma + 2\,\mathrm{Tr}\,\Sigma(\hat W)
 
 in step time, with γ = ‖W‖⁴/η². A step moves the direction by the tangent vector v = −γ^{−1/2}(∇L h + Σ^{1/2}ΔB), along the

@@ -15,7 +15,7 @@ from ..validation import number
 
 __all__ = ["UpdateRule"]
 
-_BOUNDS: dict[str, dict[str, float]] = {"lr": {"above": 0.0}, "weight_decay": {"at_least": 0.0},
+_BOUNDS: dict[str, dict[str, Any]] = {"lr": {"above": 0.0}, "weight_decay": {"at_least": 0.0},
                                         "momentum": {"at_least": 0.0, "below": 1.0}}
 
 
