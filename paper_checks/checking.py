@@ -30,6 +30,7 @@ class Order:
     seed: int
     mode: Mode
     n_comparisons: int
+    title: str = ""
 
 
 def check(order: Order) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -39,7 +40,7 @@ def check(order: Order) -> tuple[dict[str, Any], dict[str, Any]]:
     try:
         claim = _proved_once(order.file.load())
         if package := order.file.missing():
-            return skipped(order, f"needs {package}, which is not installed"), _shown(claim)
+            return skipped(order, f"needs {package}, which is not installed") | {"statement": claim.statement}, {}
         verdict = claim.verify(order.seed, order.mode, n_comparisons=max(order.n_comparisons, claim.n_comparisons))
     except Exception as error:
         seconds = time.perf_counter() - started
@@ -73,7 +74,7 @@ def skipped(order: Order, reason: str) -> dict[str, Any]:
 
 def _unchecked(order: Order, status: Any, reason: str, seconds: float) -> dict[str, Any]:
     file = order.file
-    verdict = Verdict(file.id, file.slug, file.paper, status, reason, control=ControlOutcome("not run", "", None),
+    verdict = Verdict(file.id, order.title or file.slug, file.paper, status, reason, control=ControlOutcome("not run", "", None),
                       seed=order.seed, mode=order.mode, seconds=seconds)
     return _result(order, verdict, "")
 
@@ -81,7 +82,7 @@ def _unchecked(order: Order, status: Any, reason: str, seconds: float) -> dict[s
 def _result(order: Order, verdict: Verdict, statement: str) -> dict[str, Any]:
     found = verdict.to_dict()
     found["paper"] = order.file.paper
-    found["title"] = found["title"] or order.file.slug
+    found["title"] = found["title"] or order.title or order.file.slug
     return found | {"statement": statement, "reason": verdict.reason, "mode": verdict.mode,
                     "n_comparisons_in_run": order.n_comparisons}
 
@@ -97,7 +98,7 @@ def _shown(claim: Claim) -> dict[str, Any]:
         display["derivation"] = {
             "title": proof.title, "assumptions": [_step(s) for s in proof.assumptions],
             "steps": [_step(s) for s in proof.steps],
-            "residuals": [{"text": name, "mathml": mathml(expr, block=False)} for name, expr in proof.residuals.items()],
+            "residuals": [{"text": name, "mathml": mathml(expr, block=True)} for name, expr in proof.residuals.items()],
         }
     return display
 

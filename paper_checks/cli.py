@@ -12,6 +12,7 @@ from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
+from sdetheory.claims import Claim
 from sdetheory.references import PAPERS
 
 from .checking import Order, check, failed, skipped
@@ -19,6 +20,7 @@ from .console import MARKS, Progress, table
 from .registry import HERE, ClaimFile, SelectionError, discover, select
 from .report import render
 from .results import FolderError, Results
+from .unicode_text import pretty_lines, readable
 from .workers import cores, run_in_workers
 
 __all__ = ["main"]
@@ -92,8 +94,10 @@ def _run(asked: argparse.Namespace) -> int:
     if not files:
         raise SelectionError(f"no claims in {asked.papers}; a claim is a file such as {asked.papers}/my_paper/mine_01_x.py")
     results = Results(asked.output, [file.id for file in files])
-    started, total = time.perf_counter(), sum(map(_comparisons, files))
-    orders = [Order(file, asked.seed, asked.mode, total) for file in files]
+    started, claims = time.perf_counter(), [_loaded(file) for file in files]
+    total = sum(claim.n_comparisons for claim in claims if claim)
+    orders = [Order(file, asked.seed, asked.mode, total, claim.title if claim else "")
+              for file, claim in zip(files, claims, strict=True)]
     jobs = min(asked.jobs or cores(), len(files))
     print(f"{len(files)} claim(s), {total} comparisons, seed {asked.seed}, mode {asked.mode}, {jobs} process(es)", flush=True)
     progress = Progress(len(files))
@@ -120,11 +124,11 @@ def _run(asked: argparse.Namespace) -> int:
     return 0 if ran and set(ran) == {"confirmed"} else 1
 
 
-def _comparisons(file: ClaimFile) -> int:
+def _loaded(file: ClaimFile) -> Claim | None:
     try:
-        return file.load().n_comparisons
+        return file.load()
     except Exception:  # the worker meets it again and makes it this claim's result
-        return 0
+        return None
 
 
 def _summary(results: Results) -> str:
@@ -142,13 +146,11 @@ def _list(asked: argparse.Namespace) -> int:
             title = file.load().title or file.slug
         except Exception as error:
             title = f"(cannot be loaded: {type(error).__name__}: {error})"
-        print(f"  {file.id:<9} {title}")
+        print(f"  {file.id:<9} {readable(title)}")
     return 0
 
 
 def _show(asked: argparse.Namespace) -> int:
-    from .unicode_text import pretty_lines, readable
-
     (file, *others) = select([asked.id], discover(asked.papers))
     if others:
         raise SelectionError(f"{asked.id}: expected the id of one claim; "
@@ -158,14 +160,14 @@ def _show(asked: argparse.Namespace) -> int:
     def say(text: str, indent: str = "") -> None:
         print(textwrap.fill(readable(text), width, initial_indent=indent, subsequent_indent=indent))
 
-    print(f"{claim.id}  {claim.title or file.slug}" + ("  (extension)" if claim.extension else ""))
+    print(f"{claim.id}  {readable(claim.title or file.slug)}" + ("  (extension)" if claim.extension else ""))
     print(PAPERS.get(file.paper, file.paper), end="\n\n")
     say(claim.statement)
     proof = claim.proof()
     if proof is None:
         print("\nAn empirical claim: it has no derivation.")
     else:
-        print(f"\nDerivation: {proof.title}")
+        print(f"\nDerivation: {readable(proof.title)}")
         for steps, mark in ((proof.assumptions, "assuming"), (proof.steps, "")):
             for number, step in enumerate(steps, 1):
                 say(f"{mark or f'{number}.'} {step.text}", "  ")

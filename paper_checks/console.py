@@ -11,6 +11,7 @@ from collections.abc import Iterable
 from typing import Any, TextIO
 
 from .results import worst_margin_ratio
+from .unicode_text import readable
 
 __all__ = ["MARKS", "Progress", "table"]
 
@@ -63,9 +64,9 @@ class Progress:
         status = result["status"]
         count = f"[{self.done:>{len(str(self.total))}}/{self.total}]"
         note = result["reason"].splitlines()[0] if result["reason"] else ""
-        note += " (figure failed)" if result.get("figure_error") else ""
+        note = note or result["title"]
         line = f"{count} {MARKS[status]} {result['id']:<8} {status:<12} {result['seconds']:6.1f} s"
-        print(_coloured(line, status, self.out) + f"  {note or result['title']}".rstrip(), file=self.out, flush=True)
+        print(_coloured(line, status, self.out) + f"  {readable(note)}", file=self.out, flush=True)
 
     def clear(self) -> None:
         """Take the live line away."""
@@ -81,7 +82,7 @@ def table(results: Iterable[dict[str, Any]], out: TextIO | None = None) -> str:
     """
     out = out or sys.stdout
     head = ("id", "title", "status", "compared", "worst", "control", "seconds")
-    rows = [(r["id"], r["title"], f"{MARKS[r['status']]} {r['status']}", str(len(r["evidence"])),
+    rows = [(r["id"], readable(r["title"]), f"{MARKS[r['status']]} {r['status']}", str(len(r["evidence"])),
              _number(worst_margin_ratio(r["evidence"])), _control(r["negative_control"]), f"{r['seconds']:.1f}")
             for r in results]
     widths = [max(_width(row[i]) for row in [head, *rows]) for i in range(len(head))]

@@ -6,6 +6,8 @@ What has no Unicode form stays as it was written; nothing is dropped.
 from __future__ import annotations
 
 import re
+import textwrap
+import unicodedata
 from typing import Any
 
 import sympy
@@ -26,7 +28,7 @@ _SIGNS = {
     "quad": "  ", "qquad": "    ", ",": " ", ";": " ", ":": " ", "!": "", " ": " ", "{": "{", "}": "}", "%": "%", "_": "_",
     "ll": "≪", "gg": "≫", "subset": "⊂", "setminus": "∖", "mid": "|", "otimes": "⊗", "varepsilon": "ε", "epsilon": "ε",
     "left": "", "right": "", "big": "", "Big": "", "bigl": "", "bigr": "", "Bigl": "", "Bigr": "",
-} | {("" if c.islower() else "") + name: c for name, c in greek_unicode.items() if name not in ("epsilon", "varepsilon")}
+} | {name: c for name, c in greek_unicode.items() if name not in ("epsilon", "varepsilon")}
 _MARKS = {"hat": "\u0302", "widehat": "\u0302", "bar": "\u0304", "overline": "\u0304", "tilde": "\u0303", "dot": "\u0307",
           "ddot": "\u0308", "vec": "\u20d7"}
 _SUPER = str.maketrans("0123456789+-−=()nitTdk", "⁰¹²³⁴⁵⁶⁷⁸⁹⁺⁻⁻⁼⁽⁾ⁿⁱᵗᵀᵈᵏ")
@@ -46,7 +48,7 @@ def readable(text: str) -> str:
 def _unicode(tex: str) -> str:
     out = re.sub(r"\\(?:text|mathrm|operatorname|mathbb|mathbf|mathcal|mathsf|boldsymbol)\*?\s*\{([^{}]*)\}", r"\1", tex)
     for pattern, write in (
-        (rf"\\[dt]?frac\s*{_GROUP}\s*{_GROUP}", lambda m: f"{_wrapped(m[1])}/{_wrapped(m[2])}"),
+        (rf"\\[dt]?frac\s*{_GROUP}\s*{_GROUP}", _fraction),
         (rf"\\sqrt\s*{_GROUP}", lambda m: f"√{_wrapped(m[1])}"),
         (rf"\\({'|'.join(_MARKS)})\s*{_GROUP}", lambda m: _unicode(_bare(m[2])) + _MARKS[m[1]]),
         (rf"\s*\^\s*{_GROUP}", lambda m: _raised(_unicode(_bare(m[1])), _SUPER, "^")),
@@ -54,9 +56,15 @@ def _unicode(tex: str) -> str:
     ):
         out = re.sub(pattern, write, out)
     out = re.sub(r"\\([A-Za-z]+) ?|\\(.)", lambda m: _SIGNS.get(m[1] or m[2], m[1] or m[2]), out)
-    import unicodedata
+    out = out.replace("{", "").replace("}", "").replace("'", "′").replace("-", "−")
+    out = re.sub(r" *([=→↦←⇒≤≥≠≈≡∝∼∈≪≫]) *", r" \1 ", out)
+    return re.sub(r" {3,}", "  ", unicodedata.normalize("NFC", out)).strip()
 
-    return unicodedata.normalize("NFC", out.replace("{", "").replace("}", "").replace("'", "′").replace("-", "−"))
+
+def _fraction(m: re.Match[str]) -> str:
+    text = f"{_wrapped(m[1])}/{_wrapped(m[2])}"
+    return f"({text})" if re.match(r"\s*[\w\\({]", m.string[m.end():]) and m.string[m.end():m.end() + 2] != "\\," \
+        else text
 
 
 def _bare(group: str) -> str:
@@ -75,6 +83,8 @@ def _product(text: str) -> bool:
 def _raised(text: str, letters: dict[int, int], sign: str) -> str:
     if text == "′":
         return text
+    if sign == "_" and len(text) > 1 and text.isalpha():
+        return f"{sign}{text}"
     small = text.translate(letters)
     plain = any(c == d and c not in " ′ᵀ⊥" for c, d in zip(text, small, strict=True))
     return small if not plain else f"{sign}{text}" if len(text) == 1 else f"{sign}({text})"
@@ -100,6 +110,4 @@ def pretty_lines(expression: Any, width: int, indent: str = "", after: str = "")
 
 
 def _one_line(expression: Any, width: int, after: str) -> list[str]:
-    import textwrap
-
     return textwrap.wrap(str(expression) + after, width)
