@@ -3,7 +3,7 @@
 This room knows no simulation: what it predicts is held against measurements in `claims.py` and `paper_checks/`.
 """
 
-from . import intrinsic_lr
+from . import exp_lr, intrinsic_lr
 from .formula import CLOCKS, Formula, closed_form
 
-__all__ = ["CLOCKS", "Formula", "closed_form", "intrinsic_lr"]
+__all__ = ["CLOCKS", "Formula", "closed_form", "exp_lr", "intrinsic_lr"]
