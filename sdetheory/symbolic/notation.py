@@ -67,6 +67,11 @@ NOTATION: dict[str, tuple[str, dict[str, bool], str]] = {
     "n_wells": ("m", _COUNT, "number of equal wells"),
     "ratio": ("q", _REAL, "x/y"),
     "ratio0": ("q_0", _REAL, "x/y at time 0"),
+    "alpha": ("alpha", _POSITIVE, "factor of the rescaled weights per step"),
+    "previous_alpha": ("alpha_prev", _POSITIVE, "alpha of the phase before"),
+    "previous_lr": ("eta_prev", _POSITIVE, "learning rate of the step or phase before"),
+    "shrinkage": ("rho", _POSITIVE, "factor of the decay on the weights"),
+    "top_curvature": ("h", _POSITIVE, "top Hessian eigenvalue on the unit sphere at the minimum"),
 }
 
 
