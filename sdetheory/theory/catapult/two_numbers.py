@@ -27,7 +27,8 @@ U, V, A, B = sympy.symbols("u v a b", real=True)
 INNER = InnerProducts({
     (U, U): N * (CURVATURE + BALANCE) / 2, (V, V): N * (CURVATURE - BALANCE) / 2, (U, V): sympy.sqrt(N) * F,
     **{(p, q): sympy.Symbol(f"{p}_{q}", real=True) for p in (A, B) for q in (U, V)},
-    (A, B): sympy.Symbol("a_b", real=True), (A, A): sympy.Symbol("a_a", positive=True), (B, B): sympy.Symbol("b_b", positive=True)})
+    (A, B): sympy.Symbol("a_b", real=True), (A, A): sympy.Symbol("a_a", positive=True),
+    (B, B): sympy.Symbol("b_b", positive=True)})
 
 CURVED = {"curvature": {"positive": True}}
 NORMS = {"sq_sum": {"nonnegative": True}, "sq_difference": {"nonnegative": True}}
@@ -99,7 +100,8 @@ def _derive_norm(sign: int, name: str):
     def derive(claimed: sympy.Expr) -> Derivation:
         d = Derivation(f"The squared norm of the {name} of u and v")
         u, v = descent_step(d)
-        d.residual("f in these norms", in_norms(F) - in_norms((INNER(U + V, U + V) - INNER(U - V, U - V)) / (4 * sympy.sqrt(N))))
+        d.residual("f in these norms",
+                   in_norms(F) - in_norms((INNER(U + V, U + V) - INNER(U - V, U - V)) / (4 * sympy.sqrt(N))))
         d.residual("the curvature in these norms",
                    in_norms(CURVATURE) - in_norms((INNER(U + V, U + V) + INNER(U - V, U - V)) / (2 * N)))
         factor = 1 - sign * LR * F / sympy.sqrt(N)

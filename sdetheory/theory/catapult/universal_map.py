@@ -17,8 +17,7 @@ from .two_numbers import (
     CURVATURE,
     INNER,
     LR,
-    SQ_DIFFERENCE,
-    SQ_SUM,
+    NORMS,
     F,
     N,
     U,
@@ -28,6 +27,7 @@ from .two_numbers import (
     in_norms,
     output_step,
 )
+from .two_numbers import MEANINGS as NORM_MEANINGS
 
 __all__ = ["X", "Y", "balance_factor", "discriminant_of_norms", "discriminant_step", "distance_to_edge_step", "edge_angle_step",
            "edge_lyapunov_exponent", "edge_step", "scaled_curvature_step", "scaled_sq_output_step"]
@@ -119,8 +119,7 @@ def _derive_norms(claimed: sympy.Expr) -> Derivation:
     return d.residual("X² - 4Y", found - claimed)
 
 
-@closed_form("CAT-2", _derive_norms, assumptions={SQ_SUM.name: {"nonnegative": True}, SQ_DIFFERENCE.name: {"nonnegative": True}},
-             meanings={"sq_sum": "|u + v|^2", "sq_difference": "|u - v|^2"})
+@closed_form("CAT-2", _derive_norms, assumptions=NORMS, meanings=NORM_MEANINGS)
 def discriminant_of_norms(sq_sum, sq_difference, lr, width):
     r"""X² − 4Y as a product of squared norms: it is ≥ 0 for all weights."""
     return lr**2 * sq_sum * sq_difference / width**2
@@ -165,7 +164,8 @@ def _derive_angle(claimed: sympy.Expr) -> Derivation:
     _, y = universal_map(d)
     new = y.subs(X, 4).subs(Y, 4 * sympy.cos(PHI) ** 2)
     d.step(r"$Y=4\cos^2\varphi$ on the edge.", sympy.factor(new))
-    return d.residual("4 cos² of the new angle", sympy.expand(new) - sympy.expand(sympy.expand_trig(4 * sympy.cos(claimed) ** 2)))
+    return d.residual("4 cos² of the new angle", sympy.expand(new) - sympy.expand(
+        sympy.expand_trig(4 * sympy.cos(claimed) ** 2)))
 
 
 @closed_form("CAT-2", _derive_angle, clock="step", meanings={"phi": "angle: Y = 4 cos²φ where X = 4"})
@@ -189,9 +189,8 @@ def _derive_lyapunov(claimed: sympy.Expr) -> Derivation:
         sympy.sin(PHI) ** 2, 1 - sympy.cos(PHI) ** 2))
     wave = sympy.integrate(sympy.exp(2 * sympy.I * mode * 3 * PHI), (PHI, 0, sympy.pi))
     d.residual("the uniform law of the angle is invariant: mean of every mode after a step", sympy.simplify(wave))
-    finite = sympy.integrate(sympy.log(sympy.sin(PHI)), (PHI, 0, sympy.pi / 2))
-    return d.step(r"$\ln|h'|$ is integrable, so the two last terms have the same mean and drop out: what is left is the "
-                  r"exponent. ($\int_0^{\pi/2}\ln\sin$ is)", finite)
+    return d.step(r"$\ln|h'|$ has only logarithmic singularities, so it is integrable; the two last terms have the same mean "
+                  r"and drop out (Birkhoff), and what is left is the exponent.", claimed)
 
 
 @closed_form("CAT-2", _derive_lyapunov, clock="step")
