@@ -6,6 +6,7 @@ import numpy as np
 
 from .bn_linear import BatchNormLinear
 from .finite_sum import FiniteSum
+from .fixed_length_noise import FixedLengthNoise
 from .gradient_noise import GradientNoise
 from .isotropic_noise import IsotropicNoise
 from .loss import Loss
@@ -17,9 +18,9 @@ from .sphere_quartic import SphereQuartic, axis_wells
 from .tangent_noise import TangentNoise
 from .toy_fraction import toy_fraction
 
-__all__ = ["NOISES", "REGISTRY", "BatchNormLinear", "FiniteSum", "GradientNoise", "IsotropicNoise", "Loss",
-           "MinibatchNoise", "MultiWell", "Quadratic", "RayleighQuotient", "SphereQuartic", "TangentNoise", "axis_wells",
-           "double_well", "toy_fraction"]
+__all__ = ["NOISES", "REGISTRY", "BatchNormLinear", "FiniteSum", "FixedLengthNoise", "GradientNoise",
+           "IsotropicNoise", "Loss", "MinibatchNoise", "MultiWell", "Quadratic", "RayleighQuotient", "SphereQuartic",
+           "TangentNoise", "axis_wells", "double_well", "toy_fraction"]
 
 _MATRIX = np.array([[2.0, 0.5, -0.25, 0.0], [0.5, 1.0, 0.125, -0.5],
                     [-0.25, 0.125, -1.0, 0.75], [0.0, -0.5, 0.75, 0.5]])
