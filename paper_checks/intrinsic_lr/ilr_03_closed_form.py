@@ -1,7 +1,7 @@
 r"""ILR-3: the norm variable is an exponentially weighted integral of the noise power along the path.
 
-.. math:: \gamma_t = e^{-4\lambda_e t}\gamma_0 + 2\int_0^t e^{-4\lambda_e(t-s)}\,\mathrm{Tr}\,\Sigma(\hat W_s)\,ds; \qquad
-          \mathrm{Tr}\,\Sigma\equiv\sigma^2:\quad
+.. math:: \gamma_t = e^{-4\lambda_e t}\gamma_0 + 2\int_0^t e^{-4\lambda_e(t-s)}\,\mathrm{Tr}\,\Sigma(\hat W_s)\,ds;
+          \qquad \mathrm{Tr}\,\Sigma\equiv\sigma^2:\quad
           \gamma_t = e^{-4\lambda_e t}\gamma_0 + \frac{\sigma^2}{2\lambda_e}\bigl(1 - e^{-4\lambda_e t}\bigr)
 
 Both are held against the ambient SDE of SGD, the second also in mean square: gamma is deterministic although W is not.
@@ -36,8 +36,8 @@ GAMMA_0 = 0.25 * AVERAGE / (2 * RATE)  # a quarter of the equilibrium
 START = np.array([(LR**2 * GAMMA_0) ** 0.25, 0.0, 0.0])
 
 # The five points lie where the curve bends. Euler-Maruyama gives gamma noise of order h: a relative variance of
-# 4 lambda_e h/(d-1) = 1.2e-4 at rest, some twice that before, and a bias of order lambda_e h = 6e-5; both far below what
-# is promised. The standard deviation of 1.6 % over 800 paths leaves z·se = 0.3 % (0.6 % in quick mode).
+# 4 lambda_e h/(d-1) = 1.2e-4 at rest, some twice that before, and a bias of order lambda_e h = 6e-5; both far below
+# what is promised. The standard deviation of 1.6 % over 800 paths leaves z·se = 0.3 % (0.6 % in quick mode).
 TIMES = np.array([0.25, 0.5, 1.0, 2.0, 3.0]) / (4 * RATE)
 T, STEPS, EVERY, PATHS = TIMES[-1], 12288, 32, 800
 NAMES = ("gamma, constant power: mean", "gamma, constant power: mean square",
@@ -83,7 +83,8 @@ def judged(run: Run, variances: NDArray[np.float64], averaged: bool) -> dict[str
         time, moving, trace = ambient(second, UNEQUAL, n, coarsened)
         along = integral_formula(time, np.full_like(trace, AVERAGE) if averaged else trace)
         residual = (moving / along - 1)[:, at]
-        for name, values in zip(NAMES, (gamma[:, at], (gamma[:, at] / curve - 1) ** 2, residual, residual**2), strict=True):
+        measured = (gamma[:, at], (gamma[:, at] / curve - 1) ** 2, residual, residual**2)
+        for name, values in zip(NAMES, measured, strict=True):
             found[name].append(values)
     run.data.update(time=time, gamma=gamma, moving=moving[:3], along=along[:3])
     # the bias of the mean and the mean square itself are of order h
