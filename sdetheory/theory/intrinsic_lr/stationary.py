@@ -9,6 +9,8 @@ derivations hold for every dimension d and rank k.
 
 from __future__ import annotations
 
+import functools
+
 import sympy
 
 from ...symbolic.derivation import Derivation
@@ -52,34 +54,30 @@ def projection_sde(d: Derivation) -> tuple[sympy.Expr, sympy.Expr]:
 def projection_density(d: Derivation) -> sympy.Expr:
     """Derive the stationary density of x up to its constant, by detailed balance; return it in terms of b."""
     drift, square = projection_sde(d)
-    slope = sympy.apart(sympy.cancel((2 * drift / square).subs(A, B * STEP * NOISE**2)), X)
-    density = sympy.exp(sympy.integrate(slope, X)) / (X * (1 - X))
-    density = density.subs(sympy.log(X - 1), sympy.log(1 - X))  # the same up to a constant factor, on 0 < x < 1
-    density = sympy.powsimp(sympy.expand(sympy.simplify(density), power_base=True, power_exp=True))
-    d.step(r"No flux: $mp=\frac12(Dp)'$ for drift $m$ and squared noise $D$, so $(\ln Dp)'=2m/D$; with "
-           r"$b=a/(\eta_es^2)$, "
-           r"$p$ up to a constant:", density)
+    slope = sympy.cancel((2 * drift / square).subs(A, B * STEP * NOISE**2))
+    at_0, at_1 = sympy.cancel(X * slope).subs(X, 0), sympy.cancel((X - 1) * slope).subs(X, 1)
+    constant = sympy.cancel(slope - at_0 / X - at_1 / (X - 1))
+    density = X ** (at_0 - 1) * (1 - X) ** (at_1 - 1) * sympy.exp(constant * X)
+    d.step(r"No flux: $mp=\frac12(Dp)'$ for drift $m$ and squared noise $D$, so $(\ln Dp)'=2m/D$, a sum of partial "
+           r"fractions. With $b=a/(\eta_es^2)$, $p$ up to a constant:", density)
     flux = (drift * density - sympy.diff(square * density, X) / 2).subs(A, B * STEP * NOISE**2)
     d.residual("no flux", sympy.simplify(flux / density))
     return density
 
 
-def _partition(d: Derivation) -> sympy.Expr:
-    """Derive the partition function Z(b) from the density, by the moments of b = 0; return it."""
+@functools.cache
+def _law() -> tuple[Derivation, sympy.Expr, sympy.Expr]:
+    """Derive density and partition function of x once for all formulas: the derivation so far, density, Z(b)."""
+    d = Derivation("The stationary law of x")
     density = projection_density(d)
     bingham = X ** (K / sympy.S(2) - 1) * (1 - X) ** ((D - K) / sympy.S(2) - 1) * sympy.exp(-B * X)
     d.residual("the density", sympy.simplify(sympy.diff(sympy.log(density / bingham), X)))
-    angle = sympy.Symbol("phi", positive=True)
-    area = sympy.cos(angle) ** (K - 1) * sympy.sin(angle) ** (D - K - 1)
-    place = sympy.cos(angle) ** 2
-    uniform = bingham.subs(B, 0).subs(1 - X, sympy.sin(angle) ** 2).subs(X, place) * sympy.Abs(2 * sympy.cos(angle)
-                                                                                           * sympy.sin(angle))
-    near = {angle: sympy.atan(symbol("r", positive=True))}
-    d.step(r"At $b=0$ this is the uniform law of the sphere, area element "
-           r"$\cos^{k-1}\varphi\,\sin^{d-k-1}\varphi\,d\varphi$ with "
-           r"$x=\cos^2\varphi$.", area)
-    d.residual("the uniform law", sympy.simplify(sympy.log(uniform / area / 2).subs(near)
-                                                  .rewrite(sympy.log).expand(force=True)))
+    cosine, sine = sympy.symbols("cos sin", positive=True)
+    area = cosine ** (K - 1) * sine ** (D - K - 1)
+    uniform = bingham.subs(B, 0).subs(1 - X, sine**2).subs(X, cosine**2) * 2 * cosine * sine
+    d.step(r"At $b=0$ this is the uniform law of the sphere: with $x=\cos^2\varphi$ and "
+           r"$|dx|=2\cos\varphi\sin\varphi\,d\varphi$ it is proportional to the area element $\cos^{k-1}\varphi\,\sin^{d-k-1}\varphi\,d\varphi$.", area)
+    d.residual("the uniform law", sympy.powsimp(sympy.expand(uniform / area)) - 2)
     n = sympy.Symbol("n", nonnegative=True, integer=True)
     half = sympy.Rational(1, 2)
 
@@ -92,11 +90,23 @@ def _partition(d: Derivation) -> sympy.Expr:
     d.residual("moments", sympy.gammasimp((moment / rising).rewrite(sympy.gamma)) - 1)
     z = sympy.hyper([K * half], [D * half], -B)
     d.step(r"$Z(b)=\mathbb{E}e^{-bx}=\sum_n\frac{(-b)^n}{n!}\frac{(k/2)_n}{(d/2)_n}$.", z)
-    return z
+    return d, density, z
+
+
+def stationary_law(d: Derivation) -> tuple[sympy.Expr, sympy.Expr]:
+    """Write the derivation of the stationary law of x into `d`; return density and partition function."""
+    law, density, z = _law()
+    for assumption in law.assumptions:
+        d.assume(assumption.text, assumption.expression)
+    for step in law.steps:
+        d.step(step.text, step.expression)
+    for name, value in law.residuals.items():
+        d.residual(name, value)
+    return density, z
 
 
 def _mean(d: Derivation) -> sympy.Expr:
-    z = _partition(d)
+    _, z = stationary_law(d)
     mean = (A / 2 * (-sympy.diff(z, B) / z)).subs(B, A / (STEP * NOISE**2))
     d.step(r"$\mathbb{E}L=\frac a2\mathbb{E}x=-\frac a2\frac{d}{db}\ln Z$.", mean)
     return mean
@@ -145,7 +155,7 @@ def equilibrium_mean_loss(eigenvalue, rank, dim, noise_scale, intrinsic_lr):
 
 def _derive_loss_density(claimed: sympy.Expr) -> Derivation:
     d = Derivation("The stationary law of the loss")
-    density = projection_density(d)
+    density, z = stationary_law(d)
     loss = symbol("loss")
     value = symbol("x", positive=True)
     slope = sympy.diff(sympy.log(density), X)
@@ -154,7 +164,6 @@ def _derive_loss_density(claimed: sympy.Expr) -> Derivation:
     d.residual("the density up to its constant", sympy.simplify(stated - slope))
     half = sympy.Rational(1, 2)
     beta = sympy.gamma(K * half) * sympy.gamma((D - K) * half) / sympy.gamma(D * half)
-    z = _partition(Derivation("constant"))
     d.step(r"The constant is $\frac a2B(\frac k2,\frac{d-k}2)Z(b)$.", A / 2 * beta * z)
     at = sympy.Rational(1, 2)
     there = (claimed.subs(loss, A * at / 2) * A / 2 * beta).subs(A, B * STEP * NOISE**2)
