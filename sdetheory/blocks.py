@@ -23,7 +23,7 @@ from .random import (
 __all__ = ["block_moments", "draw_brownian", "draw_normal", "draw_three_point", "draw_two_point", "draw_uniform",
            "mark_diverged", "mask_diverged", "newly_diverged"]
 
-_compiled = njit(nogil=True, error_model="numpy")
+_compiled = njit(nogil=True, error_model="numpy", inline="always")  # into the driver: compiled once, not twice
 _compiled_and_cached = njit(nogil=True, error_model="numpy", cache=True)
 
 

@@ -150,14 +150,14 @@ from sdetheory.random import prefer_512
 inf, nan, pi = math.inf, math.nan, math.pi
 
 
-@njit(nogil=True, error_model="numpy")
+@njit(nogil=True, error_model="numpy", inline="always")
 def advance(X, Z, V, step, n_steps, t0, dt, S, T, P{names}):
     prefer_512()
     rows, lanes = X.shape
 {advance}
 
 
-@njit(nogil=True, error_model="numpy")
+@njit(nogil=True, error_model="numpy", inline="always")
 def observe(X, OUT, step, t0, dt, S, T, P{names}):
     prefer_512()
     rows, lanes = X.shape
@@ -178,12 +178,16 @@ def run(X, first_path, save_steps, batch, substeps, keyZ, keyV, scaleZ, scaleV, 
             n = min(batch, save_steps[save] - step)
 {draw}
             B[:] = X
-            advance(X, Z, V, step, n, t0, dt, S, T, P{names})
-            if newly_diverged(X, D):  # find the step: once more, one step at a time
-                X[:] = B
-                for j in range(n):
-                    advance(X, Z[j * {z_rows}:], V[j * {v_rows}:], step + j, 1, t0, dt, S, T, P{names})
-                    mark_diverged(X, step + j + 1, D)
+            done, stride = 0, n
+            while done < n:
+                advance(X, Z[done * {z_rows}:], V[done * {v_rows}:], step + done, stride, t0, dt, S, T, P{names})
+                done += stride
+                if newly_diverged(X, D):
+                    if stride > 1:  # find the step: once more, one step at a time
+                        X[:] = B
+                        done, stride = 0, 1
+                    else:
+                        mark_diverged(X, step + done, D)
             step += n
         observe(X, OUT[save], step, t0, dt, S, T, P{names})
         mask_diverged(OUT[save], D)

@@ -59,8 +59,8 @@ class UpdateRule:
 
     def require_scale_invariance(self) -> None:
         """Refuse a loss that is not a function of the direction alone."""
-        if not self.loss.scale_invariant:
-            raise ValueError(f"loss: {type(self).__name__} needs a scale-invariant loss (ILR-2), got {self.loss!r}")
+        if not self.loss.scale_invariant or (self.loss.noise is not None and not self.loss.noise.scale_invariant):
+            raise ValueError(f"loss: {type(self).__name__} needs a scale-invariant loss and noise (ILR-2), got {self.loss!r}")
 
     def schedule_table(self, n_steps: int, dt: float = 1.0) -> NDArray[np.float64]:
         """Hyperparameters of every step of length `dt`, shape (n_steps, k), or (1, k) where all are constant."""
