@@ -61,7 +61,7 @@ def projection_density(d: Derivation) -> sympy.Expr:
     d.step(r"No flux: $mp=\frac12(Dp)'$ for drift $m$ and squared noise $D$, so $(\ln Dp)'=2m/D$, a sum of partial "
            r"fractions. With $b=a/(\eta_es^2)$, $p$ up to a constant:", density)
     flux = (drift * density - sympy.diff(square * density, X) / 2).subs(A, B * STEP * NOISE**2)
-    d.residual("no flux", sympy.simplify(flux / density))
+    d.residual("no flux", sympy.simplify(sympy.powsimp(sympy.expand(flux / density))))
     return density
 
 
@@ -75,8 +75,9 @@ def _law() -> tuple[Derivation, sympy.Expr, sympy.Expr]:
     cosine, sine = sympy.symbols("cos sin", positive=True)
     area = cosine ** (K - 1) * sine ** (D - K - 1)
     uniform = bingham.subs(B, 0).subs(1 - X, sine**2).subs(X, cosine**2) * 2 * cosine * sine
-    d.step(r"At $b=0$ this is the uniform law of the sphere: with $x=\cos^2\varphi$ and "
-           r"$|dx|=2\cos\varphi\sin\varphi\,d\varphi$ it is proportional to the area element $\cos^{k-1}\varphi\,\sin^{d-k-1}\varphi\,d\varphi$.", area)
+    d.step(r"At $b=0$ this is the uniform law of the sphere: with $x=\cos^2\varphi$, "
+           r"$|dx|=2\cos\varphi\sin\varphi\,d\varphi$ "
+           r"it is the area element $\cos^{k-1}\varphi\,\sin^{d-k-1}\varphi\,d\varphi$, up to a constant.", area)
     d.residual("the uniform law", sympy.powsimp(sympy.expand(uniform / area)) - 2)
     n = sympy.Symbol("n", nonnegative=True, integer=True)
     half = sympy.Rational(1, 2)
