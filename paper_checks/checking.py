@@ -12,9 +12,10 @@ from functools import cache
 from typing import Any
 
 from sdetheory.claims import Claim, verdict_from_error
+from sdetheory.symbolic.derivation import Step
 from sdetheory.symbolic.notation import mathml
 from sdetheory.trials import Mode
-from sdetheory.verdicts import ControlOutcome, Verdict
+from sdetheory.verdicts import Verdict
 
 from .figures import figure_markup
 from .registry import ClaimFile
@@ -74,8 +75,8 @@ def skipped(order: Order, reason: str) -> dict[str, Any]:
 
 def _unchecked(order: Order, status: Any, reason: str, seconds: float) -> dict[str, Any]:
     file = order.file
-    verdict = Verdict(file.id, order.title or file.slug, file.paper, status, reason, control=ControlOutcome("not run", "", None),
-                      seed=order.seed, mode=order.mode, seconds=seconds)
+    verdict = Verdict(file.id, order.title or file.slug, file.paper, status, reason, seed=order.seed, mode=order.mode,
+                      seconds=seconds)
     return _result(order, verdict, "")
 
 
@@ -98,10 +99,10 @@ def _shown(claim: Claim) -> dict[str, Any]:
         display["derivation"] = {
             "title": proof.title, "assumptions": [_step(s) for s in proof.assumptions],
             "steps": [_step(s) for s in proof.steps],
-            "residuals": [{"text": name, "mathml": mathml(expr, block=True)} for name, expr in proof.residuals.items()],
+            "residuals": [_step(Step(name, None if expr == 0 else expr)) for name, expr in proof.residuals.items()],
         }
     return display
 
 
-def _step(step: Any) -> dict[str, Any]:
+def _step(step: Step) -> dict[str, Any]:
     return {"text": step.text, "mathml": None if step.expression is None else mathml(step.expression, block=True)}

@@ -174,8 +174,9 @@ def _show(asked: argparse.Namespace) -> int:
                 if step.expression is not None:
                     print(*pretty_lines(step.expression, width, "      "), sep="\n")
         for name, expression in proof.residuals.items():
-            say(f"to be shown: {name}", "  ")
-            print(*pretty_lines(expression, width, "      ", " = 0"), sep="\n")
+            say(f"to be shown: {name}" + (" is 0 (as it stands)" if expression == 0 else ""), "  ")
+            if expression != 0:
+                print(*pretty_lines(expression, width, "      ", " = 0"), sep="\n")
     print()
     say(f"Must be refuted: {claim.negative_control.statement}")
     _say_last_verdict(claim.id, asked.output)

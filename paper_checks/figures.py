@@ -34,7 +34,8 @@ def figure_markup(draw: Callable[[Any], Any], run: Any, name: str) -> str:
     matplotlib.use("Agg")
     import matplotlib.pyplot as plt
 
-    with matplotlib.rc_context(STYLE | {"axes.prop_cycle": cycler(color=PALETTE), "svg.hashsalt": name}):
+    style: Any = STYLE | {"axes.prop_cycle": cycler(color=PALETTE), "svg.hashsalt": name}
+    with matplotlib.rc_context(style):
         figure = draw(run)
         try:
             text = io.StringIO()

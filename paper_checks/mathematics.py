@@ -44,7 +44,8 @@ def tidied(mathml: str) -> str:
     """
     times, square = "<mo>\u2062</mo>", r"<mrow><mo>\(</mo>(<msup><mi>[^<]</mi><m[in]>\d</m[in]></msup>)<mo>\)</mo></mrow>"
     mathml = re.sub(f"(?<={times}){square}|{square}(?={times})", lambda m: m[1] or m[2], mathml)
-    for found, shown in (("<mo>-</mo>", "<mo>−</mo>"), ("<mi>ⅇ</mi>", '<mi mathvariant="normal">e</mi>'),
+    for found, shown in (("<mo>-</mo>", "<mo>−</mo>"), ("<mn>-", "<mn>−"),
+                         ("<mi>ⅇ</mi>", '<mi mathvariant="normal">e</mi>'),
                          ("<mo>ⅆ</mo>", '<mi mathvariant="normal">d</mi>'),
                          (' xmlns="http://www.w3.org/1998/Math/MathML"', "")):
         mathml = mathml.replace(found, shown)

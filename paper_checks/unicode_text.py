@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 import textwrap
 import unicodedata
+from collections.abc import Callable
 from typing import Any
 
 import sympy
@@ -19,7 +20,7 @@ from sdetheory.symbolic.notation import NOTATION
 
 __all__ = ["pretty_lines", "readable"]
 
-_SIGNS = {
+_SIGNS: dict[str, str] = {
     "to": "→", "rightarrow": "→", "mapsto": "↦", "leftarrow": "←", "Rightarrow": "⇒", "infty": "∞", "le": "≤", "leq": "≤",
     "ge": "≥", "geq": "≥", "ne": "≠", "neq": "≠", "approx": "≈", "equiv": "≡", "propto": "∝", "sim": "∼", "in": "∈",
     "nabla": "∇", "partial": "∂", "int": "∫", "sum": "∑", "prod": "∏", "cdot": "·", "times": "×", "pm": "±",
@@ -47,13 +48,14 @@ def readable(text: str) -> str:
 
 def _unicode(tex: str) -> str:
     out = re.sub(r"\\(?:text|mathrm|operatorname|mathbb|mathbf|mathcal|mathsf|boldsymbol)\*?\s*\{([^{}]*)\}", r"\1", tex)
-    for pattern, write in (
+    rules: tuple[tuple[str, Callable[[re.Match[str]], str]], ...] = (
         (rf"\\[dt]?frac\s*{_GROUP}\s*{_GROUP}", _fraction),
         (rf"\\sqrt\s*{_GROUP}", lambda m: f"√{_wrapped(m[1])}"),
         (rf"\\({'|'.join(_MARKS)})\s*{_GROUP}", lambda m: _unicode(_bare(m[2])) + _MARKS[m[1]]),
         (rf"\s*\^\s*{_GROUP}", lambda m: _raised(_unicode(_bare(m[1])), _SUPER, "^")),
         (rf"_\s*{_GROUP}", lambda m: _raised(_unicode(_bare(m[1])), _SUB, "_")),
-    ):
+    )
+    for pattern, write in rules:
         out = re.sub(pattern, write, out)
     out = re.sub(r"\\([A-Za-z]+) ?|\\(.)", lambda m: _SIGNS.get(m[1] or m[2], m[1] or m[2]), out)
     out = out.replace("{", "").replace("}", "").replace("'", "′").replace("-", "−")

@@ -8,7 +8,7 @@ from __future__ import annotations
 import multiprocessing
 import os
 import signal
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import contextmanager
 from multiprocessing.connection import Connection, wait
 from typing import Any
@@ -49,7 +49,7 @@ def _serve(task: Callable[[Any], Any], pipe: Connection) -> None:
 
 
 def run_in_workers(task: Callable[[Any], Any], orders: Sequence[Any], jobs: int,
-                   waiting: Callable[[list[Any]], None] = lambda running: None) -> Iterator[tuple[Any, Any]]:
+                   waiting: Callable[[list[Any]], None] = lambda running: None) -> Generator[tuple[Any, Any], None, None]:
     """Yield (order, task(order)) as they finish; (order, None) where the process died.
 
     Parameters

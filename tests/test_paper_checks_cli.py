@@ -1,0 +1,343 @@
+"""`paper-checks`: finds claims, verifies them apart from each other, and always leaves whole files behind."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import textwrap
+import time
+import xml.etree.ElementTree as ET
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pytest
+
+from paper_checks.cli import main
+from paper_checks.console import table
+from paper_checks.mathematics import prose
+from paper_checks.registry import HERE, SelectionError, discover, select
+from paper_checks.results import FolderError, Results, worst_margin_ratio
+from paper_checks.unicode_text import pretty_lines, readable
+from sdetheory.references import PAPERS
+from sdetheory.symbolic import symbol
+
+ROOT = Path(__file__).resolve().parent.parent
+KEYS = {"id", "paper", "title", "status", "derivation", "evidence", "negative_control", "seed", "seconds", "versions"}
+ROW_KEYS = {"name", "predicted", "measured", "stderr", "bias_bound", "z", "resolution"}
+
+SOURCE = r'''
+import os, time
+import numpy as np
+import sympy
+from sdetheory.claims import Claim, Control
+from sdetheory.stats import mean_estimate
+from sdetheory.symbolic import Derivation
+{head}
+
+def derivation():
+    x = sympy.Symbol("x")
+    return Derivation("A square").step(r"Expand $(x+1)^2$.", (x + 1)**2).residual("it is", (x + 1)**2 - x**2 - 2*x - 1)
+
+def simulation(run):
+    {before}
+    run.data["x"] = {truth} + np.random.default_rng(run.rng).normal(size=run.paths({paths}))
+    return {{"mean": mean_estimate(run.data["x"])}}
+
+def figure(run):
+    {drawing}
+    import matplotlib.pyplot as plt
+    fig, ax = plt.subplots()
+    ax.hist(run.data["x"], bins=20)
+    ax.set_title("a histogram")
+    return fig
+
+claim = Claim("{id}", title="The mean <b>is</b> $\\mu$", statement=r"$\mathbb{{E}}X = \mu$ & more", derivation=derivation,
+              prediction={{"mean": 1.0}}, simulation=simulation, resolution={{"mean": 0.1}}, figure=figure,
+              negative_control=Control("the mean is 1.3", prediction={{"mean": 1.3}}))
+'''
+FAKE = {  # file: (what is put into the source, the status it must come to)
+    "toy_01_true": ({}, "confirmed"),
+    "toy_02_wrong": ({"truth": "1.2"}, "refuted"),
+    "toy_03_few": ({"paths": "300"}, "inconclusive"),
+    "toy_04_raises": ({"before": "raise RuntimeError('boom')"}, "error"),
+    "toy_05_broken": ({"head": "import no_such_package"}, "error"),
+    "toy_06_no_figure": ({"drawing": "raise ValueError('no ink')"}, "confirmed"),
+    "toy_07_needs_more": ({"head": "requires = ('no_such_package',)"}, "skipped"),
+    "toy_08_dies": ({"before": "os._exit(3)"}, "error"),
+    "net_toy_10_real": ({}, "confirmed"),
+}
+
+
+def write_claims(folder: Path, files: dict[str, dict[str, str]]) -> Path:
+    paper = folder / "papers" / "toys"
+    paper.mkdir(parents=True)
+    for name, changes in files.items():
+        *prefix, number = re.fullmatch(r"(.+?)_(\d+)_.*", name).groups()
+        given = {"head": "", "before": "pass", "truth": "1.0", "paths": "20_000", "drawing": "pass",
+                 "id": f"{prefix[0].upper().replace('_', '-')}-{int(number)}"}
+        (paper / f"{name}.py").write_text(SOURCE.format(**given | changes))
+    (paper / "notes.py").write_text("raise RuntimeError('no claim, and not to be imported')")
+    return folder / "papers"
+
+
+def command(*arguments: object, **options) -> subprocess.Popen[str]:
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "PYTHONIOENCODING": "utf-8", "COLUMNS": "100"}
+    return subprocess.Popen([sys.executable, "-m", "paper_checks", *map(str, arguments)], text=True, env=environment,
+                            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, **options)
+
+
+@pytest.fixture(scope="module")
+def whole_run(tmp_path_factory):
+    """One run over every kind of claim: (exit status, output, folder of the results, folder of the claims)."""
+    folder = tmp_path_factory.mktemp("run")
+    papers = write_claims(folder, {name: changes for name, (changes, _) in FAKE.items()})
+    process = command("run", "--papers", papers, "--output", folder / "out", "--seed", 3, "--jobs", 2)
+    out, err = process.communicate(timeout=120)
+    assert err == ""
+    return process.returncode, out, folder / "out", papers
+
+
+def test_each_claim_comes_to_its_own_verdict_whatever_happens_to_the_others(whole_run):
+    status, out, folder, _ = whole_run
+    results = json.loads((folder / "results.json").read_text())
+    assert [r["id"] for r in results] == [f"TOY-{k}" for k in range(1, 9)] + ["NET-TOY-10"]
+    assert [r["status"] for r in results] == [wanted for _, wanted in FAKE.values()]
+    assert status == 1
+    assert all(f"{r['id']} " in out for r in results)
+    assert "3 confirmed, 1 refuted, 1 inconclusive, 3 error, 1 skipped" in out
+
+
+def test_results_have_the_stated_shape(whole_run):
+    for result in json.loads((whole_run[2] / "results.json").read_text()):
+        assert set(result) >= KEYS
+        assert (result["seed"], result["paper"]) == (3, "toys")
+        assert set(result["derivation"]) >= {"status", "seconds"}
+        assert result["versions"]["sdetheory"]
+        assert "status" in result["negative_control"]
+        assert all(set(row) >= ROW_KEYS for row in result["evidence"])
+        assert len(result["evidence"]) == (result["status"] in {"confirmed", "refuted", "inconclusive"})
+
+
+def test_an_exception_leaves_its_traceback_and_a_skip_its_reason(whole_run):
+    results = {r["id"]: r for r in json.loads((whole_run[2] / "results.json").read_text())}
+    assert "RuntimeError: boom" in results["TOY-4"]["traceback"]
+    assert "no_such_package" in results["TOY-5"]["traceback"]
+    assert "ValueError: no ink" in results["TOY-6"]["figure_error"]
+    assert "no_such_package" in results["TOY-7"]["reason"]
+    assert "died" in results["TOY-8"]["reason"]
+
+
+def test_the_budget_is_shared_by_all_comparisons_of_the_run(whole_run, tmp_path):
+    _, _, folder, papers = whole_run
+    together = {r["id"]: r for r in json.loads((folder / "results.json").read_text())}["TOY-1"]
+    assert main(["run", "toy-01", "--papers", str(papers), "--output", str(tmp_path), "--seed", "3"]) == 0
+    (alone,) = json.loads((tmp_path / "results.json").read_text())
+    assert alone["evidence"][0]["measured"] == together["evidence"][0]["measured"]  # same seed, same numbers
+    assert alone["evidence"][0]["z"] < together["evidence"][0]["z"]
+
+
+class _Page(HTMLParser):
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.ids: list[str] = []
+        self.addresses: list[str] = []
+        self.links: set[str] = set()
+        self.tags: list[str] = []
+        self.feed(text)
+
+    def handle_starttag(self, tag, attrs):
+        given = dict(attrs)
+        self.tags.append(tag)
+        if "id" in given:
+            self.ids.append(given["id"])
+        for name in ("src", "href", "xlink:href", "data", "srcset", "action"):
+            value = given.get(name) or ""
+            (self.links.add(value[1:]) if value.startswith("#") else self.addresses.append((tag, value)))
+
+
+def test_the_report_is_one_page_that_asks_for_nothing(whole_run):
+    text = (whole_run[2] / "report.html").read_text()
+    page = _Page(text)
+    assert [a for a in page.addresses if a[1] and a[0] != "a" and not a[1].startswith("data:")] == []
+    assert not {"script", "iframe", "object"} & set(page.tags)
+    assert not re.search(r"@import|url\((?!#)", text)
+    assert len(page.ids) == len(set(page.ids)), "two figures share an id"
+    assert page.links <= set(page.ids), "a link or a reference inside a figure leads nowhere"
+    assert {"TOY-1", "TOY-8", "NET-TOY-10"} <= page.links
+    assert page.tags.count("svg") == 4  # of every claim that was judged, but the one whose figure fails
+    assert "prefers-color-scheme: dark" in text
+
+
+def test_the_report_escapes_text_and_sets_mathematics(whole_run):
+    text = (whole_run[2] / "report.html").read_text()
+    assert "<b>is</b>" not in text
+    assert "&lt;b&gt;is&lt;/b&gt;" in text
+    assert "𝔼" in text
+    assert "$" not in re.sub(r"<(pre|style)>.*?</\1>", "", text, flags=re.DOTALL)
+    for formula in re.findall(r"<math.*?</math>", text, flags=re.DOTALL):
+        ET.fromstring(formula)
+
+
+def test_report_rebuilds_the_same_page_from_the_results(whole_run, capsys):
+    page = whole_run[2] / "report.html"
+    before = page.read_text()
+    page.unlink()
+    assert main(["report", str(whole_run[2])]) == 0
+    assert capsys.readouterr().out.strip() == str(page)
+    assert page.read_text() == before
+
+
+def test_show_tells_the_statement_the_derivation_and_the_last_verdict(whole_run, capsys):
+    _, _, folder, papers = whole_run
+    assert main(["show", "toy-2", "--papers", str(papers), "--output", str(folder)]) == 0
+    out = capsys.readouterr().out
+    for part in ("EX = μ", "Expand (x+1)²", "Must be refuted: the mean is 1.3", "✗ refuted", "seed 3"):
+        assert part in out
+    assert "$" not in out
+
+
+def test_list_imports_no_more_than_it_can(whole_run, capsys):
+    assert main(["list", "--papers", str(whole_run[3])]) == 0
+    out = capsys.readouterr().out
+    assert re.search(r"TOY-1 +The mean <b>is</b> μ", out)
+    assert re.search(r"TOY-5 +\(cannot be loaded: ModuleNotFoundError", out)
+
+
+@pytest.mark.parametrize("arguments, message", [
+    (["run", "toy-11"], "nearest are .*TOY-1"),
+    (["run", "toi"], "nearest are TOY"),
+    (["show", "toys"], "expected the id of one claim"),
+    (["run", "--papers", "/no/such/folder"], "--papers: expected a folder"),
+    (["report", "/no/such/folder"], "expected the results of a run"),
+])
+def test_a_wrong_call_says_what_would_be_right(whole_run, capsys, arguments, message):
+    arguments += [] if "--papers" in arguments or arguments[0] == "report" else ["--papers", str(whole_run[3])]
+    assert main(arguments) == 2
+    assert re.search(message, capsys.readouterr().err)
+
+
+@pytest.mark.parametrize("arguments", [["run", "--seed", "-1"], ["run", "--jobs", "0"], ["run", "--quick", "--thorough"], []])
+def test_a_call_that_cannot_be_read_exits_with_2(arguments, capsys):
+    with pytest.raises(SystemExit) as found:
+        main(arguments)
+    assert found.value.code == 2
+    assert "expected" in capsys.readouterr().err or len(arguments) != 3 or "--quick" in arguments
+
+
+def test_an_output_folder_that_cannot_be_written_is_found_before_the_work_starts(whole_run, tmp_path, capsys):
+    (tmp_path / "file").write_text("")
+    started = time.perf_counter()
+    assert main(["run", "--papers", str(whole_run[3]), "--output", str(tmp_path / "file" / "out")]) == 2
+    assert time.perf_counter() - started < 1
+    assert re.search(r"--output: expected a folder that can be written, .*--output DIR", capsys.readouterr().err)
+
+
+def test_ctrl_c_leaves_the_finished_claims_written(tmp_path):
+    started = tmp_path / "started"
+    waiting = {"before": f"with open({str(started)!r}, 'w') as f: f.write(str(os.getpid()))\n    time.sleep(600)"}
+    papers = write_claims(tmp_path, {"toy_01_quick": {}, "toy_02_slow": waiting, "toy_03_later": {}})
+    process = command("run", "--papers", papers, "--output", tmp_path / "out", "--jobs", 1, start_new_session=True)
+    deadline = time.monotonic() + 60
+    while not (started.exists() and started.read_text()) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    os.killpg(process.pid, signal.SIGINT)  # as a terminal does: the whole group gets it
+    out, err = process.communicate(timeout=30)
+    assert process.returncode == 130, err
+    results = {r["id"]: r for r in json.loads((tmp_path / "out" / "results.json").read_text())}
+    assert {id: r["status"] for id, r in results.items()} == {"TOY-1": "confirmed", "TOY-2": "skipped", "TOY-3": "skipped"}
+    assert results["TOY-2"]["reason"] == "interrupted"
+    assert "TOY-1" in out
+    assert "Traceback" not in err
+    with pytest.raises(ProcessLookupError):  # the worker did not stay behind
+        os.kill(int(started.read_text()), 0)
+
+
+def test_ids_prefixes_and_papers_select_in_any_case_and_once(tmp_path):
+    files = discover(write_claims(tmp_path, dict.fromkeys(("toy_10_b", "toy_02_a", "net_toy_03_c"), {})))
+    ids = [file.id for file in files]
+    assert ids == ["TOY-2", "TOY-10", "NET-TOY-3"]  # by number, not by letter
+    for wanted, expected in ((["toy-02", "TOY-2"], ["TOY-2"]), (["Toy"], ids[:2]), (["toys"], ids), (["net_toy"], ids[2:]),
+                             (["TOY-10", "TOY-2"], ids[:2]), ([], ids)):
+        assert [file.id for file in select(wanted, files)] == expected
+
+
+def test_two_files_of_one_id_are_refused(tmp_path):
+    papers = write_claims(tmp_path, dict.fromkeys(("toy_1_a", "toy_01_b"), {}))
+    with pytest.raises(SelectionError, match="TOY-1: expected one file a claim"):
+        discover(papers)
+
+
+@pytest.mark.parametrize("file", discover(), ids=lambda file: file.id)
+def test_a_claim_of_the_box_stands_where_its_id_says(file):
+    assert file.paper in PAPERS
+    assert file.prefix.removeprefix("NET-") == PAPERS[file.paper].prefix
+    assert (HERE / file.paper / "__init__.py").exists(), "without it the paper is not installed"
+
+
+def test_results_are_replaced_as_a_whole_and_in_order(tmp_path):
+    results = Results(tmp_path, ["A-1", "A-2"])
+    results.add({"id": "A-2"}, {"figure": "<svg/>"})
+    results.add({"id": "A-1"}, {})
+    assert [r["id"] for r in Results(tmp_path)] == ["A-1", "A-2"]
+    assert Results(tmp_path).display("A-2") == {"figure": "<svg/>"}
+    with pytest.raises(ValueError, match="JSON"):
+        results.add({"id": "A-1", "seconds": float("nan")}, {})
+    assert [r["id"] for r in Results(tmp_path)] == ["A-1", "A-2"]
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["claims", "results.json"]
+    (tmp_path / "results.json").write_text('{"no": "list"}')
+    with pytest.raises(FolderError, match="expected a list of results"):
+        Results(tmp_path)
+
+
+def row(predicted, measured, stderr=0.1, bias=0.1, z=4.0):
+    return {"predicted": predicted, "measured": measured, "stderr": stderr, "bias_bound": bias, "z": z}
+
+
+@pytest.mark.parametrize("rows, expected", [
+    ([row(1.0, 1.25)], 0.5), ([row(1.0, 1.0), row(1.0, 0.0)], 2.0), ([row([0.0, 1.0], 0.7)], 0.0),
+    ([row([0.0, 1.0], 1.5)], 1.0), ([row([None, 1.0], -9.0)], 0.0), ([row(1.0, None)], float("inf")),
+    ([row(1.0, 1.0, 0.0, 0.0)], 0.0), ([row(1.0, 1.1, 0.0, 0.0)], float("inf")), ([], None),
+])
+def test_the_worst_ratio_is_the_deviation_in_margins(rows, expected):
+    assert worst_margin_ratio(rows) == (None if expected is None else pytest.approx(expected))
+
+
+def test_the_table_fits_the_terminal(monkeypatch):
+    monkeypatch.setenv("COLUMNS", "80")
+    result = {"id": "A-1", "title": "a title " * 20, "status": "confirmed", "evidence": [row(1.0, 1.25)], "seconds": 1.0,
+              "negative_control": {"status": "refuted", "power": 0.99999}}
+    lines = table([result]).splitlines()
+    assert max(map(len, lines)) <= 80
+    assert len(set(map(len, lines[1:]))) == 1
+    assert "0.50" in lines[-1]
+
+
+@pytest.mark.parametrize("text, expected", [
+    (r"$\|W\|^4 \to \eta\sigma^2/(2\lambda)$", "‖W‖⁴ → ησ²/(2λ)"),
+    (r"rate $e^{-4\lambda_e t}$", "rate e^(−4λₑ t)"),
+    (r"$\frac{a}{2}\frac{k}{d}$ and $\tfrac12\gamma^{-1}$", "(a/2)k/d and (1/2)γ⁻¹"),
+    (r"$\operatorname{Tr}\Sigma(\hat w)$, $\sigma_{\min}$", "TrΣ(ŵ), σ_min"),
+    ("no mathematics, 5 $", "no mathematics, 5 $"),
+])
+def test_latex_reads_as_unicode(text, expected):
+    assert readable(text) == expected
+
+
+def test_expressions_are_drawn_in_the_letters_of_the_papers():
+    drawn = pretty_lines(symbol("noise_trace") / (2 * symbol("intrinsic_lr")), 80, "  ", " = 0")
+    assert textwrap.dedent("\n".join(drawn)).split() == ["σ²", "────", "=", "0", "2⋅λₑ"]
+    wide = sum((symbol("lr") ** k / k for k in range(1, 40)), symbol("t"))
+    assert max(map(len, pretty_lines(wide, 60, "  "))) <= 60
+
+
+@pytest.mark.parametrize("text, part", [
+    ("a < b & c", "a &lt; b &amp; c"), ("`x < 1`", "<code>x &lt; 1</code>"), ("$x < 1$", "<mo>&lt;</mo>"),
+    (r"$$x$$", 'display="block"'), (r"$\nosuchcommand{x}$", r'<code class="tex">\nosuchcommand{x}</code>'),
+    (r"$\frac$", r'<code class="tex">\frac</code>'), (r"$\operatorname{Tr} A$", "<mi>Tr</mi>"),
+])
+def test_text_becomes_safe_html_with_mathml(text, part):
+    assert part in prose(text)
