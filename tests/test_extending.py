@@ -1,0 +1,147 @@
+"""CONTRIBUTING.md says how to add a scheme, a loss, an update rule and a claim: here a user adds one of each."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+
+import numpy as np
+import pytest
+import sympy
+
+import sdetheory as sdt
+from sdetheory.dynamics.assembly import Assembly
+from sdetheory.dynamics.update_rule import UpdateRule
+from sdetheory.kernels import BlockFunction, block_function, per_lane
+from sdetheory.losses import Loss
+from sdetheory.schemes.scheme import Scheme, numpy_step
+from sdetheory.stats import mean_estimate
+from sdetheory.symbolic import Derivation
+
+
+class Heun(Scheme):
+    """Predictor–corrector for additive noise: the drift is averaged over the step's ends."""
+
+    def one_step(self, sde, x, t, dt, increments):
+        noise = sde.diffusion * sympy.Matrix(increments["dW"])
+        here = dict(zip(sde.states, x, strict=True))
+        a = sde.drift.subs(here)
+        ahead = dict(zip(sde.states, sympy.Matrix(x) + a * dt + noise, strict=True))
+        return sympy.Matrix(x) + (a + sde.drift.subs(ahead)) * dt / 2 + noise
+
+
+HEUN = Heun(name="heun", strong_order={"additive": Fraction(1)}, weak_order={"additive": Fraction(2)})
+
+
+def test_a_scheme_of_ones_own_runs_in_simulate():
+    x = sympy.Symbol("x")
+    sde = sdt.SDE([x], drift=[-x - x**3], diffusion=[[0.5]])
+    runs = sdt.simulate(sde, [1.0], n_steps=2, dt=0.1, n_paths=16, scheme=HEUN, rng=0)
+    key = sdt.random.stream_key(0, "path")
+    state, step = np.ones((1, 16)), numpy_step(HEUN, sde)
+    for k in range(2):
+        dw = np.sqrt(0.1) * sdt.random.normals(key, np.arange(16)[None], np.array([[k]]))
+        state = step(state, 0.1 * k, 0.1, {"dW": dw})
+    np.testing.assert_allclose(runs.x[:, -1], state[0], rtol=100 * np.finfo(float).eps)
+
+
+@block_function
+def cosine_gradient(W, G, S):
+    """∇L = −sin w."""
+    d, lanes = W.shape
+    for i in range(d):
+        for lane in range(lanes):
+            G[i, lane] = -np.sin(W[i, lane])
+
+
+@block_function
+def cosine_value(W, out, S):
+    """L = Σ cos w."""
+    d, lanes = W.shape
+    for lane in range(lanes):
+        out[lane] = 0.0
+    for i in range(d):
+        for lane in range(lanes):
+            out[lane] += np.cos(W[i, lane])
+
+
+class Cosine(Loss):
+    """L(w) = Σ cos w_i."""
+
+    scale_invariant = False
+
+    def value(self, w):
+        return np.cos(w).sum(-1)
+
+    def gradient(self, w):
+        return -np.sin(w)
+
+    def hessian(self, w):
+        return np.diag(-np.cos(w))
+
+    def symbolic(self, w):
+        return sum(sympy.cos(x) for x in w)
+
+    @property
+    def gradient_kernel(self):
+        return BlockFunction(cosine_gradient)
+
+    @property
+    def value_kernel(self):
+        return BlockFunction(cosine_value)
+
+
+@block_function
+def sign_step(W, G, lr):
+    """w ← w − η sign(g)."""
+    d, lanes = W.shape
+    for i in range(d):
+        for lane in range(lanes):
+            W[i, lane] -= per_lane(lr, lane) * np.sign(G[i, lane])
+
+
+class SignDescent(UpdateRule):
+    """w ← w − η sign(∇L(w))."""
+
+    hyperparameters = ("lr",)
+
+    def program(self, observe=None, swept=()):
+        d = self.dim
+        assembly = Assembly(self.loss, self.hyperparameters, swept)
+        statements = [*assembly.stochastic_gradient("j", f"S[:{d}]"),
+                      assembly.call("sign_step", sign_step, f"X[:{d}]", f"S[:{d}]", "lr")]
+        return assembly.program(d, [assembly.gradient_noise()], statements, observe)
+
+
+def test_a_loss_and_an_update_rule_of_ones_own_run_and_sweep():
+    w0 = np.array([0.3, -1.2, 2.0])
+    runs = sdt.simulate(SignDescent(Cosine(3), lr=0.1), w0, n_steps=7, sweep={"lr": [0.05, 0.1]}, observe=["w", "loss"], rng=0)
+    for i, lr in enumerate([0.05, 0.1]):
+        w = w0.copy()
+        for _ in range(7):
+            w -= lr * np.sign(-np.sin(w))
+        np.testing.assert_allclose(runs.w[i, 0, -1], w, rtol=20 * np.finfo(float).eps)
+        np.testing.assert_allclose(runs.loss[i, 0, -1], np.cos(w).sum(), rtol=50 * np.finfo(float).eps)
+
+
+def my_claim(rate: float) -> sdt.Claim:
+    """E x_t = e^{−t} for dx = −x dt + dW, or whatever rate is claimed."""
+    x, t = sympy.Symbol("x"), sympy.Symbol("t")
+    ou = sdt.SDE([x], drift=[-x], diffusion=[[1]])
+
+    def derivation():
+        mean = ou.moment_equations(order=1).solve([1], t)[x]
+        return Derivation("the mean").step("solve the moment equation", mean).residual("decay", mean.diff(t) + mean)
+
+    def simulation(run):
+        runs = sdt.simulate(ou, [1.0], t1=1.0, dt=2.0**-6, scheme="weak_order_2", n_paths=run.paths(40_000), rng=run.rng)
+        return {"E x(1)": mean_estimate(runs.x.values[:, -1])}
+
+    return sdt.Claim("MINE-1", statement=r"$E\,x_t = e^{-t}$", derivation=derivation, prediction={"E x(1)": np.exp(-rate)},
+                     simulation=simulation, resolution={"E x(1)": 0.04},
+                     negative_control=sdt.Control("the rate is 1/2", prediction={"E x(1)": np.exp(-rate / 2)}))
+
+
+@pytest.mark.parametrize("seed", [0, 1, 2])
+def test_a_theorem_of_ones_own_is_confirmed_and_a_wrong_one_refuted(seed):
+    assert my_claim(1.0).verify(rng=seed).status == "confirmed"
+    assert my_claim(1.1).verify(rng=seed).status == "refuted"
