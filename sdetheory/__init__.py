@@ -17,7 +17,8 @@ _WHERE = {
     "Resolution": "evidence", "Between": "evidence", "verify_all": "claims",
 }
 _ROOMS = ("claims", "dynamics", "evidence", "hypotheses", "kernels", "losses", "plot", "random", "references", "schedules",
-          "schemes", "sde", "simulation", "sphere", "stats", "symbolic", "theory", "torch", "validation", "verdicts")
+          "schemes", "sde", "simulation", "sphere", "stats", "symbolic", "theory", "torch", "translate",
+          "validation", "verdicts")
 
 __all__ = ["__version__", *_WHERE, *_ROOMS]
 
