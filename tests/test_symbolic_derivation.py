@@ -35,6 +35,21 @@ def test_false_or_unproved_identities_fail_and_show_what_is_left(residual):
     assert "r: " in repr(result)
 
 
+class Undecidable(Function):
+    """An expression on which SymPy fails, as it does on some comparisons of NaN."""
+
+    def equals(self, other, failing_expression=False):
+        raise TypeError("Invalid NaN comparison")
+
+    def _eval_simplify(self, **kwargs):
+        raise TypeError("Invalid NaN comparison")
+
+
+def test_an_error_inside_sympy_is_a_failed_proof_and_no_crash():
+    result = Derivation("undecidable").residual("r", Undecidable(x)).verify()
+    assert result.status == "failed" and result.residuals["r"] == Undecidable(x)
+
+
 def test_a_residual_is_exact_named_once_and_needed():
     with pytest.raises(ValueError, match="exact numbers"):
         Derivation("floats").residual("r", 0.1 * x - y / 10)

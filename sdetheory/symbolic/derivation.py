@@ -49,6 +49,11 @@ def _is_zero(expr: sympy.Basic) -> bool:
     return all(e == 0 for e in expr) if isinstance(expr, sympy.MatrixBase) else expr == 0
 
 
+#: what SymPy raises from inside where it does not get on ("Invalid NaN comparison" is a TypeError)
+_FAILURES = (sympy.PolynomialError, NotImplementedError, RecursionError, TypeError, ValueError, ArithmeticError,
+             AttributeError, LookupError)
+
+
 def _reduce(expr: sympy.Expr) -> sympy.Expr:
     """Return 0 if one of the exact strategies shows expr = 0, else the shortest form met."""
     best = expr
@@ -56,13 +61,15 @@ def _reduce(expr: sympy.Expr) -> sympy.Expr:
                      lambda e: sympy.simplify(sympy.expand_func(sympy.expand_log(e.doit(), force=False)))):
         try:
             form = strategy(expr)
-        except (sympy.PolynomialError, NotImplementedError, RecursionError):  # a strategy that does not apply
+        except _FAILURES:  # a strategy that does not apply
             continue
         if form == 0:
             return sympy.S.Zero
         best = min(best, form, key=sympy.count_ops)
-    # `equals` answers True only on a symbolic proof (its numbers serve to say False)
-    return sympy.S.Zero if best.equals(0) else best
+    try:  # `equals` answers True only on a symbolic proof (its numbers serve to say False)
+        return sympy.S.Zero if best.equals(0) else best
+    except _FAILURES:  # what SymPy cannot decide is not proved, and "failed" is an answer where a crash is none
+        return best
 
 
 def simplified_residual(residual: Any) -> sympy.Basic:
