@@ -101,11 +101,11 @@ def figure(run: Run) -> Figure:
     plane = sdt.losses.FiniteSum([RayleighQuotient(a) for a in ([2.0, 0.0], [0.0, 1.0], [-1.0, 0.5])])
     for radius in (1.0, 2.0, 3.0):
         left.add_patch(Circle((0, 0), radius, fill=False, color="0.75", lw=0.8))
-    for angle in np.linspace(0.1, np.pi / 2 - 0.1, 6):
+    for angle in np.linspace(0.2, np.pi / 2 - 0.2, 4):
         for radius in (1.0, 2.0, 3.0):
             w = radius * np.array([np.cos(angle), np.sin(angle)])
             values, vectors = np.linalg.eigh(plane.noise.covariance(w))
-            half = 0.4 * np.sqrt(values[-1]) * vectors[:, -1]
+            half = 0.5 * np.sqrt(values[-1]) * vectors[:, -1]
             left.plot(*np.transpose([w - half, w + half]), color="tab:blue", lw=2)
             left.plot(*w, ".", color="0.25", ms=3)
     left.set(aspect="equal", xlim=(0, 3.6), ylim=(0, 3.6), xlabel=r"$w_1$", ylabel=r"$w_2$")
