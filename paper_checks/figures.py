@@ -58,8 +58,8 @@ def _in_page(svg: str, name: str) -> str:
     svg = re.sub(r'\bid="', f'id="{key}-', svg)
     svg = re.sub(r'href="#', f'href="#{key}-', svg)
     svg = svg.replace("url(#", f"url(#{key}-")
-    svg = re.sub(rf"({_INK}|#000000\b|\bblack\b)", "currentColor", svg)
-    # a path without a fill of its own (text, say) is black: let it inherit the ink as well
+    # the ink, and any grey near black, which would vanish in a dark page
+    svg = re.sub(rf"{_INK}|#([0-5][0-9a-f])\1\1\b|\bblack\b", "currentColor", svg)
     svg = re.sub(r'(<svg[^>]*?) width="[^"]*"', r"\1", svg, count=1)
     svg = re.sub(r'(<svg[^>]*?) height="[^"]*"', r"\1", svg, count=1)
     return svg.replace("<svg", f'<svg role="img" aria-label="Figure for {name}" fill="currentColor"', 1)

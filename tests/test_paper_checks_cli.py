@@ -18,6 +18,7 @@ import pytest
 
 from paper_checks.cli import main
 from paper_checks.console import table
+from paper_checks.figures import figure_markup
 from paper_checks.mathematics import prose
 from paper_checks.registry import HERE, SelectionError, discover, select
 from paper_checks.results import FolderError, Results, worst_margin_ratio
@@ -341,3 +342,19 @@ def test_expressions_are_drawn_in_the_letters_of_the_papers():
 ])
 def test_text_becomes_safe_html_with_mathml(text, part):
     assert part in prose(text)
+
+
+def test_ink_and_dark_greys_take_the_colour_of_the_page_and_large_figures_become_pictures():
+    def draw(points):
+        import matplotlib.pyplot as plt
+        fig, ax = plt.subplots()
+        ax.plot(range(points), [k % 7 for k in range(points)], ".", color="0.2")
+        ax.plot([0, 1], [0, 1], color="#888888")
+        return fig
+
+    svg = figure_markup(draw, 10, "A-1")
+    assert svg.startswith("<svg")
+    assert "currentColor" in svg
+    assert "#888888" in svg
+    assert not re.search(r"#333333|#000000|#010203", svg)
+    assert figure_markup(draw, 40_000, "A-1").startswith('<img class="raster"')
