@@ -154,8 +154,9 @@ claim = Claim(
     derivation=derivation,
     prediction=lambda: {NAMES[0]: closed_form(), NAMES[1]: 0.0, NAMES[2]: 0.0, NAMES[3]: 0.0},
     simulation=simulation,
-    resolution={name: Resolution(rho, points=len(TIMES))
-                for name, rho in zip(NAMES, (Relative(MEAN), SQUARE, MEAN, SQUARE), strict=True)},
+    resolution={NAMES[0]: Resolution(Relative(MEAN), points=len(TIMES)),
+                NAMES[1]: Resolution(SQUARE, points=len(TIMES)),
+                NAMES[2]: Resolution(MEAN, points=len(TIMES)), NAMES[3]: Resolution(SQUARE, points=len(TIMES))},
     negative_control=Control(r"noise whose power varies over the sphere, with only its average put into both formulas",
                              simulation=averaged_power),
     figure=figure,

@@ -35,9 +35,10 @@ GAMMA_0 = 0.5 * LOWEST / (2 * RATE)
 
 # In the valleys Tr Sigma stays within 2 % of its bound (noise over curvature), so tightening the bounds by 10 % shows.
 # The bias of gamma is h E|grad L|^2/Tr Sigma, 30 % of h: h = 1/64 keeps it below 1 % of the gap, a fifth of what is
-# promised. The noise of gamma (of order h) is 5 % of the gap or less: 1600 paths leave z·se = 0.5 %, 1 % in quick mode.
+# promised. The noise of gamma (of order h) is 5 % of the gap or less: 2400 paths leave z·se = 0.4 %, twice
+# that in quick mode.
 TIMES = np.array([1.0, 1.5, 2.5, 4.0]) / (4 * RATE)
-STEPS, EVERY, PATHS = 6400, 100, 1600
+STEPS, EVERY, PATHS = 6400, 100, 2400
 TIGHTER = 0.1
 
 
