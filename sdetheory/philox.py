@@ -1,9 +1,9 @@
 """Philox 4x32-10 and what turns its words into variates, for use inside compiled kernels.
 
-Ten rounds of (c0, c1, c2, c3) -> (hi(M1 c2) ^ c1 ^ k0, lo(M1 c2), hi(M0 c0) ^ c3 ^ k1, lo(M0 c0)), with the key (k0, k1) moved on
-by Weyl constants from round to round (Salmon, Moraes, Dror, Shaw 2011), take the 128-bit counter (path, block) to two words
-of 64 random bits. Box-Muller on a quarter turn, with signs from spare bits, makes two normals of them: log, sin and cos are
-needed on short intervals only, are branch-free polynomials there, and so the loops that call them vectorise.
+Ten rounds of (c0, c1, c2, c3) -> (hi(M1 c2) ^ c1 ^ k0, lo(M1 c2), hi(M0 c0) ^ c3 ^ k1, lo(M0 c0)), with the key (k0, k1)
+moved on by Weyl constants from round to round (Salmon, Moraes, Dror, Shaw 2011), take the 128-bit counter (path, block) to
+two words of 64 random bits. Box-Muller on a quarter turn, with signs from spare bits, makes two normals of them: log, sin
+and cos are needed on short intervals only, are branch-free polynomials there, and so the loops that call them vectorise.
 
 Every operation is an IEEE one or an explicit fused multiply-add, never a contraction the compiler may or may not make: the
 same bits come out of scalar and vector code of any width. Errors against the exact values: `minus_log` below 2^-51 of itself,

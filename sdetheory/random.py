@@ -115,7 +115,7 @@ def philox_numpy(counter: ArrayLike, key: ArrayLike, *, rounds: int = 10) -> NDA
     mask, half = np.uint64(0xFFFFFFFF), np.uint64(32)
     c0, c1, c2, c3 = np.moveaxis(np.asarray(counter, dtype=np.uint64), -1, 0)
     k0, k1 = np.moveaxis(np.asarray(key, dtype=np.uint64), -1, 0)
-    for r in range(rounds):
+    for _ in range(rounds):
         p0, p1 = np.uint64(0xD2511F53) * c0, np.uint64(0xCD9E8D57) * c2
         c0, c1, c2, c3 = (p1 >> half) ^ c1 ^ k0, p1 & mask, (p0 >> half) ^ c3 ^ k1, p0 & mask
         k0, k1 = (k0 + np.uint64(0x9E3779B9)) & mask, (k1 + np.uint64(0xBB67AE85)) & mask

@@ -116,7 +116,8 @@ def simulate(process: Any, x0: Any, *, n_steps: int | None = None, t1: float | N
     single = cells * n_paths < 8 and not program.fixed_lanes
     schedules = process.schedule_table(clock.n_steps, clock.dt) if hasattr(process, "schedule_table") else np.zeros((1, 1))
     plan = Plan(program=program, n_paths=cells * n_paths, cell_paths=n_paths, start=start,
-                per_path=_PerPath(tuple(grid.values()), n_paths), schedules=np.ascontiguousarray(schedules, dtype=np.float64), save_steps=save_steps.astype(np.int64),
+                per_path=_PerPath(tuple(grid.values()), n_paths), schedules=np.ascontiguousarray(schedules, dtype=np.float64),
+                save_steps=save_steps.astype(np.int64),
                 keys=(int(stream_key(seeds, _stream(program, 0))), int(stream_key(seeds, _stream(program, 1)))),
                 scales=clock.scales, t0=clock.t0, dt=clock.dt, substeps=clock.substeps, keep_paths=keep_paths, single=single)
     _check_memory(plan, thread_count(n_threads), memory_limit)

@@ -210,7 +210,8 @@ def test_extreme_words_give_the_extreme_normals():
     for sign_bits, signs in ((0, (1, 1)), (1, (1, -1)), (2, (-1, 1)), (3, (-1, -1))):
         first, second = normal_pairs(0, [sign_bits << 62, sign_bits << 62 | 1 << 51])
         np.testing.assert_allclose(first, signs[0] * largest * np.array([1, np.sqrt(0.5)]), rtol=4 * EPS)
-        np.testing.assert_allclose(second, signs[1] * largest * np.array([0, np.sqrt(0.5)]), rtol=4 * EPS, atol=4 * EPS * largest)
+        np.testing.assert_allclose(second, signs[1] * largest * np.array([0, np.sqrt(0.5)]), rtol=4 * EPS,
+                                   atol=4 * EPS * largest)
     assert normal_pairs(2**64 - 1, 0) == (0.0, 0.0)
 
 
@@ -270,11 +271,12 @@ def test_moments_catch_a_wrong_normal_law(wrong):
 @pytest.mark.parametrize("power", [1, 2])
 def test_neighbouring_paths_indices_and_streams_are_independent(power):
     x = fill("normal", 512, 1024)
+    child = np.random.SeedSequence(20261122).spawn(1)[0]
     others = {"next path": (x[:, :-1], x[:, 1:]), "other half of the pair": (x[0::2], x[1::2]),
               "next pair": (x[:-2], x[2:]), "path and index exchanged": (x[:, :512], x[:, :512].T),
               "other stream": (x, fill("normal", 512, 1024, key=random.stream_key(20261122, "initial"))),
               "next seed": (x, fill("normal", 512, 1024, key=random.stream_key(20261123, "path"))),
-              "spawned child": (x, fill("normal", 512, 1024, key=random.stream_key(np.random.SeedSequence(20261122).spawn(1)[0], "path")))}
+              "spawned child": (x, fill("normal", 512, 1024, key=random.stream_key(child, "path")))}
     off_diagonal = ~np.eye(512, dtype=bool)
     for name, (y, z) in others.items():
         if name.startswith("path and index"):
@@ -315,7 +317,8 @@ def test_three_point_noise_has_its_probabilities_and_first_five_moments():
 
 def test_keys_depend_on_seed_stream_and_spawn_key_and_on_nothing_else():
     child, sibling = np.random.SeedSequence(7).spawn(2)
-    keys = [int(random.stream_key(rng, stream)) for rng in (7, 8, child, sibling) for stream in ("path", "initial", "minibatch")]
+    keys = [int(random.stream_key(rng, stream)) for rng in (7, 8, child, sibling)
+            for stream in ("path", "initial", "minibatch")]
     assert len(set(keys)) == len(keys)
     np.random.seed(0)
     again = int(random.stream_key(np.int64(7), "path"))

@@ -70,7 +70,8 @@ class SGD(UpdateRule):
 
     hyperparameters = ("lr", "weight_decay", "momentum")
 
-    def __init__(self, loss: Any, *, lr: Any, weight_decay: Any = 0.0, momentum: Any = 0.0, v0: ArrayLike | None = None) -> None:
+    def __init__(self, loss: Any, *, lr: Any, weight_decay: Any = 0.0, momentum: Any = 0.0,
+                 v0: ArrayLike | None = None) -> None:
         super().__init__(loss, lr=lr, weight_decay=weight_decay, momentum=momentum)
         self.v0 = None if v0 is None else np.atleast_2d(finite_array("v0", v0))
         if self.v0 is not None and self.v0.shape[1] != loss.dim:
