@@ -1,4 +1,4 @@
-"""The closed forms EXP-1 … EXP-12: each is proved, a wrong constant is not, and the update rule itself agrees."""
+"""The closed forms EXP-1 … EXP-13: each is proved, a wrong constant is not, and the update rule itself agrees."""
 
 import doctest
 
@@ -31,6 +31,10 @@ def test_the_examples_in_the_documentation_run(formula):
 
 def test_the_registry_is_what_the_module_offers():
     assert set(exp_lr.FORMULAS) == set(exp_lr.__all__) - {"FORMULAS", "by_claim"}
+
+
+def test_every_claim_has_formulas():
+    assert {f.claim for f in exp_lr.FORMULAS.values()} == {f"EXP-{n}" for n in range(1, 14)}
 
 
 # ---- the update rule as oracle: a quadratic Rayleigh quotient in three dimensions, one "minibatch" a step

@@ -72,6 +72,13 @@ NOTATION: dict[str, tuple[str, dict[str, bool], str]] = {
     "previous_lr": ("eta_prev", _POSITIVE, "learning rate of the step or phase before"),
     "shrinkage": ("rho", _POSITIVE, "factor of the decay on the weights"),
     "top_curvature": ("h", _POSITIVE, "top Hessian eigenvalue on the unit sphere at the minimum"),
+    "overlap": ("b", _REAL, "<w, v> of weights and momentum buffer"),
+    "sq_buffer": ("q", _NONNEGATIVE, "|v|^2 of the momentum buffer after the step"),
+    "curvature_bound": ("h", _POSITIVE, "bound of the norm of the Hessian on the unit sphere"),
+    "loss_gap": ("Delta_L", _NONNEGATIVE, "loss less its minimum"),
+    "sq_norm_end": ("R_T", _POSITIVE, "|w|^2 at the end"),
+    "total_decay": ("kappa", _REAL, "what weight decay and buffer take from the weights, (1 - alpha)/lr"),
+    "n_steps": ("n", {"nonnegative": True, "integer": True}, "number of steps"),
 }
 
 

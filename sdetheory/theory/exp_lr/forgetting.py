@@ -12,7 +12,7 @@ from ...symbolic.derivation import Derivation
 from ...symbolic.notation import symbol
 from ..formula import closed_form
 from ..intrinsic_lr.norm import GAMMA, RATE, T, gamma_ode, gamma_solution
-from .roots import ALPHA, DECAY, LR, MU, PREVIOUS, STEP, buffer_steps, larger, real_roots, rescaled_step, root_steps
+from .roots import ALPHA, DECAY, DECAYS, LR, MU, PREVIOUS, STEP, buffer_steps, larger, real_roots, rescaled_step, root_steps
 
 Z1, Z2 = sympy.symbols("z1 z2", positive=True)
 
@@ -46,7 +46,7 @@ def _derive_contraction(claimed: sympy.Expr) -> Derivation:
     return d.residual("factor", sympy.simplify(factor.subs(values) - claimed))
 
 
-@closed_form("EXP-8", _derive_contraction, needs=real_roots)
+@closed_form("EXP-8", _derive_contraction, assumptions=DECAYS, needs=real_roots)
 def forgetting_factor(lr, weight_decay, momentum):
     r"""z2/z1: the factor by which (alpha - z1)/(alpha - z2) shrinks in a step."""
     return momentum / larger(lr, weight_decay, momentum) ** 2
@@ -67,7 +67,8 @@ def _derive_alpha_after(claimed: sympy.Expr) -> Derivation:
     return d.residual("over the formula", sympy.cancel(found.subs(Z1, values[Z1]) / claimed) - 1)
 
 
-@closed_form("EXP-8", _derive_alpha_after, clock="step", needs=_apart, meanings={"alpha": "alpha at step 0"})
+@closed_form("EXP-8", _derive_alpha_after, assumptions=DECAYS, clock="step", needs=_apart,
+             meanings={"alpha": "alpha at step 0"})
 def alpha_after(step, alpha, lr, weight_decay, momentum):
     r"""alpha after `step` steps of constant lr and decay: it tends to z1 unless it starts at z2."""
     z1 = larger(lr, weight_decay, momentum)
@@ -95,7 +96,8 @@ def _derive_offset(claimed: sympy.Expr) -> Derivation:
     return d.residual("over the formula", sympy.cancel(found.subs(Z2, MU / Z1).subs(Z1, values[Z1]) / claimed) - 1)
 
 
-@closed_form("EXP-9", _derive_offset, needs=_apart, meanings={"alpha": "first alpha that uses the new learning rate"})
+@closed_form("EXP-9", _derive_offset, assumptions=DECAYS, needs=_apart,
+             meanings={"alpha": "first alpha that uses the new learning rate"})
 def texp_offset(alpha, lr, weight_decay, momentum):
     r"""The factor TEXP over exact schedule left long after a boundary: it fades from w only on the slow clock."""
     z1 = larger(lr, weight_decay, momentum)

@@ -13,8 +13,9 @@ import sympy
 from ...symbolic.derivation import Derivation
 from ...symbolic.notation import symbol
 from ..formula import closed_form
+from .states import DECAY, DECAYS
 
-LR, PREVIOUS, DECAY, MU = symbol("lr"), symbol("previous_lr"), symbol("weight_decay"), symbol("momentum")
+LR, PREVIOUS, MU = symbol("lr"), symbol("previous_lr"), symbol("momentum")
 STEP, ALPHA = symbol("step"), symbol("alpha")
 W, BEFORE, G = sympy.symbols("w w_before g", real=True)
 ROOT_MU = sympy.sqrt(MU)
@@ -48,7 +49,7 @@ def _derive_alpha(claimed: sympy.Expr) -> Derivation:
     return d.residual("alpha", rescaled_step(d) - claimed)
 
 
-@closed_form("EXP-6", _derive_alpha, meanings={"lr": "learning rate of this step",
+@closed_form("EXP-6", _derive_alpha, assumptions=DECAYS, meanings={"lr": "learning rate of this step",
                                                  "weight_decay": "decay of this step"})
 def alpha_step(alpha, lr, previous_lr, weight_decay, momentum):
     r"""The next alpha of a schedule: w̃_t = P_t w_t with P_t = P_(t-1)/alpha_t, and the new rate is P_t P_(t+1) lr_t.
@@ -71,6 +72,17 @@ def root_steps(d: Derivation) -> tuple[sympy.Expr, sympy.Expr]:
     return large, small
 
 
+def leading_slope(d: Derivation) -> sympy.Expr:
+    """Derive the derivative of the larger root by the intrinsic learning rate at 0."""
+    x = sympy.Symbol("x", positive=True)
+    quadratic = sympy.numer(sympy.together(ALPHA - rescaled_step(Derivation("rest")).subs({PREVIOUS: LR, DECAY: x / LR})))
+    there = {ALPHA: 1, x: 0}
+    d.residual("at x = 0 a root is 1, the other one momentum", sympy.expand(quadratic.subs(x, 0) - (ALPHA - 1) * (ALPHA - MU)))
+    slope = -(sympy.diff(quadratic, x) / sympy.diff(quadratic, ALPHA)).subs(there)
+    d.step(r"Implicit differentiation by $x=\eta\lambda$ at $x=0$, $z_1=1$.", slope)
+    return slope
+
+
 def larger(lr: sympy.Expr, weight_decay: sympy.Expr, momentum: sympy.Expr) -> sympy.Expr:
     """z1 as an expression."""
     x, m = lr * weight_decay, sympy.sqrt(momentum)
@@ -87,7 +99,7 @@ def _derive_larger(claimed: sympy.Expr) -> Derivation:
     return d.residual("root", root_steps(d)[0] - claimed)
 
 
-@closed_form("EXP-7", _derive_larger, needs=real_roots)
+@closed_form("EXP-7", _derive_larger, assumptions=DECAYS, needs=real_roots)
 def larger_root(lr, weight_decay, momentum):
     r"""z1, the growth rate of choice: it lies in [√momentum, 1].
 
@@ -104,7 +116,7 @@ def _derive_smaller(claimed: sympy.Expr) -> Derivation:
     return d
 
 
-@closed_form("EXP-7", _derive_smaller, needs=real_roots)
+@closed_form("EXP-7", _derive_smaller, assumptions=DECAYS, needs=real_roots)
 def smaller_root(lr, weight_decay, momentum):
     r"""z2 = momentum/z1, in [0, √momentum] (momentum 0: 0); written so that no digits cancel."""
     return momentum / larger(lr, weight_decay, momentum)
@@ -123,7 +135,7 @@ def _derive_expansion(claimed: sympy.Expr) -> Derivation:
     return d
 
 
-@closed_form("EXP-7", _derive_expansion, needs=real_roots)
+@closed_form("EXP-7", _derive_expansion, assumptions=DECAYS, needs=real_roots)
 def larger_root_expansion(lr, weight_decay, momentum):
     r"""z1 up to, and without, terms of third order in the intrinsic learning rate."""
     x = lr * weight_decay
@@ -139,7 +151,7 @@ def _derive_schedule(claimed: sympy.Expr) -> Derivation:
     return d.residual("rate over the formula", sympy.powsimp(found.subs(ALPHA, large) / claimed) - 1)
 
 
-@closed_form("EXP-5", _derive_schedule, clock="step", needs=real_roots)
+@closed_form("EXP-5", _derive_schedule, assumptions=DECAYS, clock="step", needs=real_roots)
 def exponential_lr(step, lr, weight_decay, momentum):
     r"""The learning rate of step k without decay that gives the same functions as constant lr and decay.
 
@@ -170,7 +182,7 @@ def _derive_start(claimed: sympy.Expr) -> Derivation:
     return d.residual("coefficient of w_0", found - claimed)
 
 
-@closed_form("EXP-5", _derive_start, needs=real_roots)
+@closed_form("EXP-5", _derive_start, assumptions=DECAYS, needs=real_roots)
 def start_buffer(lr, weight_decay, momentum):
     r"""The factor c in ṽ_0 = v_0 + c·w_0: left out, the exponential schedule is not exact (negative)."""
     return (1 - 1 / larger(lr, weight_decay, momentum)) / lr

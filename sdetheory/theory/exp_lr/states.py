@@ -1,4 +1,4 @@
-r"""Scale invariance and the algebra of updates; where normalisation and decay lose stability (EXP-1, 2, 3, 12).
+r"""Scale invariance, the norm after a step, and the algebra of updates (EXP-1, 2, 3).
 
 .. math:: GD^\rho(w,\eta) = (\rho w-\eta\nabla L(w),\eta), \quad \Pi_1^c(w,\eta)=(cw,\eta),
           \quad \Pi_2^c(w,\eta)=(w,c\eta).
@@ -17,8 +17,11 @@ from ...symbolic.notation import symbol
 from ..formula import closed_form
 from ..inner_products import InnerProducts
 
-LR, DECAY, R, GRAD = symbol("lr"), symbol("weight_decay"), symbol("sq_norm"), symbol("sq_grad")
-TOP, RATE = symbol("top_curvature"), symbol("intrinsic_lr")
+#: EXP holds for weight_decay = 0 too
+DECAYS = {"weight_decay": {"nonnegative": True}}
+LR, R, GRAD = symbol("lr"), symbol("sq_norm"), symbol("sq_grad")
+DECAY = symbol("weight_decay", **DECAYS["weight_decay"])
+TOP = symbol("top_curvature")
 W, G = sympy.symbols("w g", real=True)
 
 
@@ -60,9 +63,10 @@ def _derive_growth(claimed: sympy.Expr) -> Derivation:
     return d.residual("squared norm", inner(update, update) - claimed)
 
 
-@closed_form("EXP-2", _derive_growth, meanings={"sq_grad": "|∇L(w)|² of this step", "sq_norm": "|w|² before the step"})
+@closed_form("EXP-2", _derive_growth, assumptions=DECAYS,
+             meanings={"sq_grad": "|∇L(w)|² of this step", "sq_norm": "|w|² before the step"})
 def sq_norm_step(sq_norm, lr, weight_decay, sq_grad):
-    r"""|w|² after a step without momentum; without decay it never falls (weight_decay > 0 here)."""
+    r"""|w|² after a step without momentum; without decay it never falls."""
     return (1 - lr * weight_decay) ** 2 * sq_norm + lr**2 * sq_grad
 
 
@@ -106,56 +110,3 @@ def _derive_states(claimed: sympy.Expr) -> Derivation:
 def decay_free_lr(lr, shrinkage):
     r"""The learning rate of the step without decay that, then scaled by `shrinkage`, is a step with decay."""
     return lr / shrinkage
-
-
-def _multiplier(d: Derivation) -> sympy.Expr:
-    deviation = sympy.Symbol("delta", real=True)
-    d.assume(r"Full batch, no momentum; $w$ near a minimum on the sphere with top Hessian eigenvalue $h$ there.")
-    length = sympy.Symbol("r", positive=True)
-    new = (1 - LR * DECAY) * deviation - LR * TOP / length**2 * deviation
-    d.step(r"A deviation $\delta$ along the top eigenvector, Hessian $h/r^2$ (EXP-1):", new)
-    shrunk = (1 - LR * DECAY) * length
-    factor = sympy.simplify(new / shrunk / (deviation / length))
-    d.step(r"$\delta/r$ is multiplied by", factor)
-    return factor
-
-
-def _derive_threshold(claimed: sympy.Expr) -> Derivation:
-    d = Derivation("The effective learning rate at which a minimum repels")
-    step = symbol("effective_lr")
-    factor = _multiplier(d).subs({DECAY: RATE / LR, sympy.Symbol("r", positive=True): sympy.sqrt(LR / step)})
-    found = sympy.solve(sympy.Eq(sympy.simplify(factor), -1), step)[0]
-    d.step(r"It is $-1$ at", found)
-    return d.residual("threshold", found - claimed)
-
-
-@closed_form("EXP-12", _derive_threshold, needs=lambda intrinsic_lr: [intrinsic_lr < 1])
-def instability_threshold(intrinsic_lr, top_curvature):
-    r"""The effective learning rate lr/|w|² above which GD with decay leaves the minimum.
-
-    >>> instability_threshold(intrinsic_lr=0.5, top_curvature=2.0)
-    0.5
-    """
-    return 2 * (1 - intrinsic_lr) / top_curvature
-
-
-def _derive_time(claimed: sympy.Expr) -> Derivation:
-    d = Derivation("The time until the minimum repels")
-    factor = _multiplier(d)
-    t = sympy.Symbol("n", positive=True)
-    x, shrink = sympy.symbols("x rho", positive=True)
-    there = sympy.solve(sympy.Eq(factor.subs(sympy.Symbol("r", positive=True), sympy.sqrt(x)), -1), x)[0]
-    d.step(r"The multiplier is $-1$ at $r^2$ =", sympy.simplify(there))
-    found = sympy.solve(sympy.Eq(shrink ** (2 * t) * R, x), t)[0]
-    d.step(r"Near the minimum $r_n^2=\rho^{2n}r_0^2$ with $\rho=1-\eta\lambda$; it is $x$ after", found)
-    waiting = claimed.replace(sympy.Max, lambda *terms: sympy.Add(*terms))  # Max(0, n) = n while there is time to wait
-    gap = (found.subs(x, there) - waiting).subs(DECAY, (1 - shrink) / LR)
-    return d.residual("time", sympy.expand_log(sympy.simplify(gap), force=True))
-
-
-@closed_form("EXP-12", _derive_time, clock="step", needs=lambda lr, weight_decay: [lr * weight_decay < 1],
-             meanings={"sq_norm": "|w|² after the initial growth of the norm"})
-def time_to_instability(sq_norm, lr, weight_decay, top_curvature):
-    r"""The number of steps until a minimum GD with decay has found repels it; the spike comes as long again after."""
-    x = lr * weight_decay
-    return sympy.Max(0, -sympy.log(2 * (1 - x) * sq_norm / (lr * top_curvature)) / (2 * sympy.log(1 - x)))
