@@ -69,7 +69,10 @@ class UpdateRule:
         table = np.empty((rows, len(self.hyperparameters)))
         for column, name in enumerate(self.hyperparameters):
             value = self.values[name]
-            table[:, column] = np.asarray([value(k * dt) for k in range(rows)]) if callable(value) else value
+            if getattr(value, "vectorised", False):
+                table[:, column] = value(np.arange(rows) * dt)
+            else:
+                table[:, column] = [value(k * dt) for k in range(rows)] if callable(value) else value
             for bound, holds in (("above", np.greater), ("at_least", np.greater_equal), ("below", np.less)):
                 limit = _BOUNDS.get(name, {}).get(bound)
                 if limit is not None and not holds(table[:, column], limit).all():
