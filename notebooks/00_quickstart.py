@@ -117,7 +117,7 @@ verdict = claim.verify(rng=0)
 verdict
 
 # %%
-plot.verdict(verdict);
+plot.verdict(verdict).figure
 
 # %% [markdown]
 # ## Exercises

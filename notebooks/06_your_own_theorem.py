@@ -26,6 +26,7 @@
 import matplotlib.pyplot as plt
 import numpy as np
 import sympy
+from IPython.display import display
 
 import sdetheory as sdt
 from sdetheory import plot
@@ -107,7 +108,7 @@ verdict = claim.verify(rng=0)
 verdict
 
 # %%
-plot.verdict(verdict)
+display(plot.verdict(verdict).figure)
 fig, ax = plt.subplots(figsize=(6.4, 3.6), layout="constrained")
 runs = verdict.run.data["runs"]
 later = runs.sel(time=slice(0.5, None))
