@@ -14,7 +14,7 @@ __version__ = "0.1.0"
 _WHERE = {
     "SDE": "sde", "SGD": "dynamics", "simulate": "simulation", "Formula": "theory.formula", "Derivation": "symbolic",
     "Claim": "claims", "Control": "claims", "Estimate": "evidence", "Exact": "evidence", "Relative": "evidence",
-    "Resolution": "evidence", "Between": "evidence", "verify_all": "claims",
+    "expect": "expectation", "Resolution": "evidence", "Between": "evidence", "verify_all": "claims",
 }
 _ROOMS = ("claims", "dynamics", "evidence", "hypotheses", "kernels", "losses", "plot", "random", "references", "schedules",
           "schemes", "sde", "simulation", "sphere", "stats", "symbolic", "theory", "torch", "translate",

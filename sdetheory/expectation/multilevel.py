@@ -1,0 +1,160 @@
+r"""Multilevel Monte Carlo over step sizes (Giles 2008).
+
+.. math:: E f(Y^{(n_L)}) = E f(Y^{(n_0)}) + \sum_{l=1}^L E\big[f(Y^{(n_l)}) - f(Y^{(n_{l-1})})\big], \qquad n_l = 2^l n_0
+
+Each difference is on one Brownian path, so its variance V_l falls as :math:`h^{2\gamma}` with the strong order γ, and the paths
+:math:`N_l \propto \sqrt{V_l/C_l}` of the cheapest sum are few where steps are many. With weak order α what is left beyond L is
+
+.. math:: |E f - E f(Y^{(n_L)})| \le \frac{S}{2^\alpha - 1}\max\big(|\bar\Delta_L|,\; 2^{-\alpha}|\bar\Delta_{L-1}|\big),
+          \qquad S = 2
+
+with each mean difference enlarged by two of its standard errors. Variances, levels and sample sizes come from a pilot run; the
+answer is made of fresh paths.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from .goal import Goal, Outcome, part, refuse_not_finite
+from .sampling import Moments, Sampler, Work
+
+__all__ = ["multilevel_mean"]
+
+SAFETY, Z_BIAS, SPARE, SHARE = 2.0, 2.0, 1.1, 0.5
+COARSEST, LEVELS, PATHS, FEWEST, ROUNDS = 2, 4, 4096, 512, 5
+
+
+@dataclass
+class _Ladder:
+    """Level 0 at `coarsest` steps, then differences; `moments` is what is known of each."""
+
+    single: Sampler
+    pair: Sampler
+    order: float
+    seeds: np.random.SeedSequence
+    work: Work
+    coarsest: int = COARSEST
+    moments: list[Moments] = field(default_factory=list)
+
+    def steps(self, level: int) -> int:
+        return self.coarsest * 2**level
+
+    def cost(self, level: int) -> float:
+        """Path-steps of one path of the level."""
+        return self.steps(level) * (1.5 if level else 1.0)
+
+    def sample(self, level: int, paths: int) -> Moments:
+        child = self.seeds.spawn(1)[0]
+        if level == 0:
+            return self.single.moments(self.steps(0), paths, child, self.work)
+        return self.pair.moments(self.steps(level - 1), paths, child, self.work)  # its steps are the coarse ones
+
+    def bias(self, moments: list[Moments], noise: float = Z_BIAS) -> float:
+        """The bound at the last level."""
+        size = [abs(m.mean) + noise * m.stderr for m in moments[1:]]
+        largest = max(size[-1], *(s / 2.0 ** (self.order * k) for k, s in enumerate(size[-2:-1], start=1)), 0.0)
+        return SAFETY * largest / (2.0**self.order - 1.0)
+
+    def paths(self, variances: list[float], target: float) -> list[int]:
+        """The cheapest numbers of paths for a variance `target` of the sum."""
+        roots = [math.sqrt(v * self.cost(j)) for j, v in enumerate(variances)]
+        return [max(FEWEST, math.ceil(SPARE * math.sqrt(v / self.cost(j)) * sum(roots) / target))
+                for j, v in enumerate(variances)]
+
+    def spent(self, paths: list[int]) -> float:
+        return sum(n * self.cost(j) for j, n in enumerate(paths))
+
+
+def multilevel_mean(single: Sampler, pair: Sampler, order: float, goal: Goal, seeds: np.random.SeedSequence,
+                    work: Work) -> Outcome:
+    """The mean by as many levels as the bias takes."""
+    ladder = _Ladder(single, pair, order, seeds, work)
+    outcome = None
+    for _ in range(ROUNDS):
+        message = _climb(ladder, goal)
+        variances = [m.var for m in ladder.moments]
+        bias = ladder.bias(ladder.moments)
+        tolerance = goal.tolerance(_sum(ladder.moments))
+        # with the bias out of reach the statistical error is not made smaller than it: the interval is wide either way
+        room = tolerance - bias if bias < SHARE * tolerance else max(tolerance, bias)
+        left = max(goal.max_path_steps - work.path_steps, 0.0)
+        paths = ladder.paths(variances, (max(room, 1e-300) / goal.z) ** 2)
+        if ladder.spent(paths) > left:
+            scale = left / ladder.spent(paths)
+            message = message or (
+                f"the tolerance {tolerance:.2g} takes about {ladder.spent(paths):.1g} path-steps, max_path_steps = "
+                f"{goal.max_path_steps:.1g} allows no more; raise it, or the tolerance")
+            paths = [max(FEWEST, int(n * scale)) for n in paths]
+        found = [ladder.sample(j, n) for j, n in enumerate(paths)]
+        if any(m.bad for m in found):
+            _refine(ladder, found, goal)
+            continue
+        outcome = _outcome(ladder, found, message)
+        if message or goal.z * outcome.stderr + outcome.bias_bound <= goal.tolerance(outcome.value):
+            break
+        ladder.moments = found  # they decide the next round, whose paths are fresh
+    if outcome is None:
+        raise refuse_not_finite(found[-1], ladder.steps(len(found) - 1))
+    return outcome
+
+
+def _sum(moments: list[Moments]) -> float:
+    return sum(m.mean for m in moments)
+
+
+def _outcome(ladder: _Ladder, found: list[Moments], message: str) -> Outcome:
+    stderr = math.sqrt(sum(m.variance_of_mean for m in found))
+    parts = tuple(part(ladder.steps(j), ladder.single.dt(ladder.steps(j)), 1.0, m, coupled=j > 0) for j, m in enumerate(found))
+    return Outcome(_sum(found), stderr, ladder.bias(found), parts, message, "multilevel")
+
+
+def _climb(ladder: _Ladder, goal: Goal) -> str:
+    """Add levels until the bias takes no more than its share; say why where it cannot."""
+    paths = PATHS
+    while True:
+        while len(ladder.moments) < LEVELS:
+            _extend(ladder, goal, paths)
+        tolerance = goal.tolerance(_sum(ladder.moments))
+        if tolerance > 0 and ladder.bias(ladder.moments) <= SHARE * tolerance:
+            return ""
+        if ladder.work.path_steps > goal.max_path_steps / 4:
+            return (f"the bias at {ladder.steps(len(ladder.moments) - 1)} steps is bounded by "
+                    f"{ladder.bias(ladder.moments):.2g} only, the tolerance is {tolerance:.2g}, and a quarter of "
+                    f"max_path_steps = {goal.max_path_steps:.1g} is spent; raise it, or the tolerance")
+        if tolerance > 0 and ladder.bias(ladder.moments, noise=0.0) <= 0.5 * SHARE * tolerance:
+            paths *= 4  # the noise of the last differences is what is large
+            for level in range(max(1, len(ladder.moments) - 2), len(ladder.moments)):
+                known = ladder.moments[level]
+                ladder.moments[level] = known.merged(ladder.sample(level, paths - min(paths - FEWEST, known.n)))
+        elif ladder.steps(len(ladder.moments)) > goal.max_steps:
+            return (f"the bias at {ladder.steps(len(ladder.moments) - 1)} steps is bounded by "
+                    f"{ladder.bias(ladder.moments):.2g} only, the tolerance is {tolerance:.2g}; "
+                    f"raise max_steps = {goal.max_steps}")
+        else:
+            _extend(ladder, goal, paths)
+
+
+def _extend(ladder: _Ladder, goal: Goal, paths: int) -> None:
+    """One level more; where f is not finite there, or the coarsest level does not pay, begin at finer steps."""
+    level = len(ladder.moments)
+    ladder.moments.append(ladder.sample(level, max(FEWEST, int(paths * 2.0 ** (-level / 2)))))
+    if ladder.moments[-1].bad:
+        _refine(ladder, ladder.moments, goal)
+    elif level == 1:
+        v0, v1 = ladder.moments[0].var, ladder.moments[1].var
+        apart = math.sqrt(v0 * ladder.cost(0)) + math.sqrt(v1 * ladder.cost(1))
+        if apart > math.sqrt(v0 * ladder.steps(1)) and ladder.steps(LEVELS + 1) <= goal.max_steps:
+            ladder.coarsest *= 2
+            ladder.moments = []
+
+
+def _refine(ladder: _Ladder, found: list[Moments], goal: Goal) -> None:
+    """Begin at steps finer than the finest at which f was not finite."""
+    worst = max(j for j, m in enumerate(found) if m.bad)
+    if ladder.steps(worst + 1) > goal.max_steps:
+        raise refuse_not_finite(found[worst], ladder.steps(worst))
+    ladder.coarsest, ladder.moments = ladder.steps(worst + 1), []

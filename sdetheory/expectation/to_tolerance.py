@@ -1,0 +1,313 @@
+r"""`expect`: :math:`E f(X_T)` of an SDE, or :math:`E f(w_k)` of an update rule, to a tolerance.
+
+A pilot run measures bias and variance at a few step sizes and decides steps and sample sizes; the answer comes from fresh
+paths, so that its interval covers as often as it says.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from concurrent.futures import Executor
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+import sympy
+from numpy.typing import NDArray
+
+from ..kernels import Program
+from ..random import seed_sequence
+from ..schemes import Scheme
+from ..schemes import get as get_scheme
+from ..schemes.nested_pair import nested_pair_program
+from ..schemes.program import sde_program
+from ..sde import SDE
+from ..simulation import _start
+from ..validation import finite_array, integer, number
+from .control import best_coefficients, controlled
+from .extrapolation import extrapolated_mean
+from .goal import Goal, Outcome, part, refuse_not_finite
+from .multilevel import multilevel_mean
+from .result import Expectation
+from .sampling import Sampler, Work
+
+__all__ = ["expect"]
+
+METHODS = ("auto", "weak2", "richardson", "multilevel")
+PILOT = 2048  # paths on which a control is judged, at CONTROL_STEPS steps
+CONTROL_STEPS = 8
+WORTH = 0.3  # of the variance, at most, that a control must leave to pay for its row
+
+
+def expect(process: Any, functional: Any, x0: Any, *, t1: float | None = None, n_steps: int | None = None, t0: float = 0.0,
+           rtol: float | None = None, atol: float | None = None, confidence: float = 0.95, scheme: Any = None,
+           method: str = "auto", rng: Any = None, control: bool = True, max_path_steps: float = 2e10, max_steps: int = 2**20,
+           executor: Executor | None = None, n_threads: int | None = None) -> Expectation:
+    """Estimate the expectation of a functional to a tolerance, with an interval that holds at the stated confidence.
+
+    Parameters
+    ----------
+    process : SDE or update rule
+        An update rule is anything of `sdetheory.dynamics`.
+    functional : SymPy expression, name or callable
+        Of the state at `t1`. For an SDE: an expression in its states, the name of a state, or a function of the state (a
+        number where d = 1, else a tuple of d) that Numba can compile. For an update rule: the name of an observable, or a
+        function of w.
+    x0 : array_like (d,), or a distribution
+        Start.
+    t1, t0 : float
+        Time span of an SDE, in the clock of its drift.
+    n_steps : int
+        Steps of an update rule; nothing else needs it.
+    rtol, atol : float > 0
+        The margin (half the interval: statistical error and bias bound together) shall be ≤ max(atol, rtol |value|).
+    confidence : float in (0, 1)
+        How often the interval shall cover the expectation.
+    scheme : str or Scheme, optional
+        Integrator; by default three-point weak order 2, for "multilevel" weak order 2 or Milstein where the noise commutes and
+        Euler–Maruyama elsewhere.
+    method : {"auto", "weak2", "richardson", "multilevel"}
+        One step size; two step sizes and extrapolation; a telescope of step sizes on nested Brownian paths. "auto" takes the
+        cheaper of the first two, and the last for functionals with kinks or jumps and SDEs of plain functions.
+    rng : int, SeedSequence or Generator, optional
+        Seed; the entropy used is in the result.
+    control : bool
+        Whether a martingale may be subtracted that has mean 0 at every step size (see `sdetheory.expectation.control`).
+    max_path_steps, max_steps : float, int
+        Limits of the whole cost, and of the steps of one path.
+    executor, n_threads : as for `simulate`
+
+    Returns
+    -------
+    Expectation
+        With `converged=False`, an honest wide interval and a message where the tolerance cannot be had within the limits.
+
+    Raises
+    ------
+    ValueError, TypeError
+        For tolerances that are not > 0, unknown symbols, a functional that is not finite on some path.
+
+    Examples
+    --------
+    >>> import sympy, sdetheory as sdt
+    >>> x = sympy.Symbol("x")
+    >>> gbm = sdt.SDE([x], drift=[0.5 * x], diffusion=[[0.5 * x]])
+    >>> e = sdt.expect(gbm, x**2, [1.0], t1=1.0, rtol=1e-2, rng=0)
+    >>> e.converged, bool(abs(e.value - sympy.exp(1.25)) < 2 * e.margin)
+    (True, True)
+    """
+    goal = _goal(rtol, atol, confidence, max_path_steps, max_steps)
+    if method not in METHODS:
+        raise ValueError(f"method: expected one of {', '.join(METHODS)}, got {method!r}")
+    seeds = seed_sequence(rng)
+    work = Work(executor, None if n_threads is None else integer("n_threads", n_threads, at_least=1))
+    # children are counted by the sequence itself; a copy keeps the caller's from moving on
+    fresh = np.random.SeedSequence(seeds.entropy, spawn_key=(*seeds.spawn_key, 0xE), pool_size=seeds.pool_size)
+    left = 1.0
+    if isinstance(process, SDE):
+        t0, t1 = _span(t0, t1, n_steps)
+        what = _functional(process, functional)
+        outcome, name, left = _of_sde(process, what, x0, t0, t1, scheme, method, goal, fresh, work, control)
+    else:
+        outcome, name = _of_rule(process, functional, x0, t0, t1, n_steps, scheme, method, goal, fresh, work)
+    margin = goal.z * outcome.stderr + outcome.bias_bound
+    tolerance = goal.tolerance(outcome.value)
+    converged = margin <= tolerance
+    message = "" if converged else outcome.message or (
+        f"the margin {margin:.2g} is larger than the tolerance {tolerance:.2g}: the paths were more scattered than the pilot "
+        "runs; raise max_path_steps, or run again with another seed")
+    return Expectation(outcome.value, outcome.stderr, outcome.bias_bound, (outcome.value - margin, outcome.value + margin),
+                       confidence, tolerance, converged, message, outcome.method, name, outcome.levels, work.path_steps,
+                       work.seconds, f"{seeds.entropy}, spawn_key={seeds.spawn_key}", left)
+
+
+def _goal(rtol: Any, atol: Any, confidence: Any, max_path_steps: Any, max_steps: Any) -> Goal:
+    if rtol is None and atol is None:
+        raise ValueError("rtol, atol: expected at least one tolerance, got none; try rtol=1e-2")
+    return Goal(0.0 if rtol is None else number("rtol", rtol, above=0), 0.0 if atol is None else number("atol", atol, above=0),
+                number("confidence", confidence, above=0, below=1), number("max_path_steps", max_path_steps, above=0),
+                integer("max_steps", max_steps, at_least=64))
+
+
+def _span(t0: Any, t1: Any, n_steps: Any) -> tuple[float, float]:
+    if n_steps is not None:
+        raise ValueError(f"n_steps: expected none for a process in time, got {n_steps!r}; the tolerance decides the steps")
+    if t1 is None:
+        raise ValueError("t1: expected the time at which the expectation is wanted, got None; give e.g. t1=1.0")
+    t0 = number("t0", t0)
+    return t0, number("t1", t1, above=t0)
+
+
+def _functional(sde: SDE, functional: Any) -> Any:
+    named = {symbol.name: symbol for symbol in sde.states}
+    if isinstance(functional, str):
+        if functional not in named:
+            raise ValueError(f"functional: expected a state ({', '.join(named)}), an expression or a function, "
+                             f"got {functional!r}")
+        return named[functional]
+    if isinstance(functional, sympy.Expr | int | float):
+        expression = sympy.sympify(functional)
+        unknown = sorted(s.name for s in expression.free_symbols - set(sde.states))
+        if unknown:
+            raise ValueError(f"functional: expected an expression in {', '.join(named)}, got unknown {', '.join(unknown)} in "
+                             f"{expression}; use .subs for parameters and the time t1")
+        return expression
+    if not callable(functional):
+        raise TypeError(f"functional: expected an expression in {', '.join(named)}, the name of a state or a function of the "
+                        f"state, got {functional!r}")
+    return functional
+
+
+@lru_cache(maxsize=128)
+def _program(sde: SDE, scheme: Scheme, functional: Any, swept: tuple[str, ...] = ()) -> Program:
+    return sde_program(sde, scheme, [("functional", functional)], swept)
+
+
+@lru_cache(maxsize=128)
+def _pair_program(sde: SDE, scheme: Scheme, functional: Any) -> Program:
+    return nested_pair_program(sde, scheme, functional)
+
+
+@dataclass(frozen=True)
+class _Start:
+    """Starts of fresh paths: the state, repeated for the fine and coarse path of a pair, then `zeros` rows of 0."""
+
+    process: Any
+    x0: Any
+    copies: int = 1
+    zeros: int = 0
+
+    def __call__(self, seeds: np.random.SeedSequence) -> Callable[[int, int], NDArray[np.float64]]:
+        start = _start(self.process, self.x0, 1, (), seeds)
+        return start if self.copies == 1 and not self.zeros else _Widened(start, self.copies, self.zeros)
+
+
+@dataclass(frozen=True)
+class _Widened:
+    start: Callable[[int, int], NDArray[np.float64]]
+    copies: int
+    zeros: int
+
+    def __call__(self, first: int, n: int) -> NDArray[np.float64]:
+        state = self.start(first, n)
+        return np.concatenate([*[state] * self.copies, np.zeros((n, self.zeros))], axis=1)
+
+
+def _check_start(process: Any, x0: Any) -> None:
+    if not hasattr(x0, "sample_block"):
+        finite_array("x0", np.atleast_1d(x0), shape=(process.dim,), remedy="one start for all paths, or a distribution")
+    _start(process, x0, 1, (), np.random.SeedSequence(0))
+
+
+def _of_sde(sde: SDE, functional: Any, x0: Any, t0: float, t1: float, scheme: Any, method: str, goal: Goal,
+            seeds: np.random.SeedSequence, work: Work, control: bool) -> tuple[Outcome, str, float]:
+    _check_start(sde, x0)
+    smooth = isinstance(functional, sympy.Expr) and controlled(sde, functional, t0, t1) is not None or (
+        isinstance(functional, sympy.Expr) and sde.symbolic and functional.is_polynomial(*sde.states))
+    if method == "auto" and not (smooth and sde.symbolic):
+        method = "multilevel"
+    if method == "multilevel":
+        chosen = get_scheme(scheme) if scheme is not None else _nestable(sde)
+        order = _promise(chosen.promised(sde, "weak"), chosen)
+        single = Sampler(_program(sde, chosen, functional), _Start(sde, x0), t0, t1)
+        pair = Sampler(_pair_program(sde, chosen, functional), _Start(sde, x0, copies=2), t0, t1, normals_per_step=2,
+                       steps_per_step=3.0)
+        return multilevel_mean(single, pair, order, goal, seeds, work), chosen.name, 1.0
+    default = "weak_order_2_three_point" if sde.symbolic else "euler_maruyama"
+    chosen = get_scheme(default if scheme is None else scheme)
+    sampler = Sampler(_program(sde, chosen, functional), _Start(sde, x0), t0, t1)
+    left = 1.0
+    if control and isinstance(functional, sympy.Expr):
+        sampler, left = _with_control(sde, functional, chosen, sampler, x0, seeds, work)
+    kinds = {"weak2": (False,), "richardson": (True,)}.get(method, (False, True))
+    return extrapolated_mean(sampler, int(_promise(chosen.promised(sde, "weak"), chosen)), kinds, goal, seeds,
+                             work), chosen.name, left
+
+
+def _promise(order: Any, scheme: Scheme) -> float:
+    if order is None:
+        raise ValueError(f"scheme: expected one with a weak order for this SDE, got {scheme.name!r} without; "
+                         "use 'weak_order_2_three_point' or 'euler_maruyama'")
+    return float(order)
+
+
+def _nestable(sde: SDE) -> Scheme:
+    if sde.symbolic and "commutative" in sde.noise_types | ({"commutative"} if sde.noise_types else set()):
+        return get_scheme("weak_order_2" if not get_scheme("weak_order_2").increments_shape(sde).get("dV") else "milstein")
+    return get_scheme("euler_maruyama")
+
+
+def _with_control(sde: SDE, functional: sympy.Expr, scheme: Scheme, plain: Sampler, x0: Any, seeds: np.random.SeedSequence,
+                  work: Work) -> tuple[Sampler, float]:
+    """The sampler of f − M if M takes enough of the variance away, and the share of it that is left."""
+    made = controlled(sde, functional, plain.t0, plain.t1)
+    if made is None:
+        return plain, 1.0
+    extended, observable, names = made
+    sampler = replace(plain, program=_program(extended, scheme, observable, names), start=_Start(sde, x0, zeros=1),
+                      parameters=(0.0,) * len(names))
+    (child,) = seeds.spawn(1)
+    unit = np.eye(len(names))
+    runs = [sampler.values(CONTROL_STEPS, PILOT, child, work)]
+    runs += [replace(sampler, parameters=tuple(row)).values(CONTROL_STEPS, PILOT, child, work) for row in unit]
+    f, others = runs[0], np.stack(runs[1:])
+    if not (np.isfinite(f).all() and np.isfinite(others).all()):
+        return plain, 1.0
+    beta, left = best_coefficients(f, f - others)
+    return (replace(sampler, parameters=tuple(float(b) for b in beta)), left) if left < WORTH else (plain, 1.0)
+
+
+def _of_rule(process: Any, functional: Any, x0: Any, t0: float, t1: Any, n_steps: Any, scheme: Any, method: str, goal: Goal,
+             seeds: np.random.SeedSequence, work: Work) -> tuple[Outcome, str]:
+    """An update rule has no step size and so no bias; a process in time of `dynamics` is extrapolated from weak order 1."""
+    if not hasattr(process, "program"):
+        raise TypeError(f"process: expected an SDE or an update rule, got {process!r}; see sdetheory.dynamics")
+    if isinstance(functional, sympy.Basic):
+        raise TypeError(f"functional: expected the name of an observable or a function of w for {type(process).__name__}, "
+                        f"got the expression {functional}")
+    _check_start(process, x0)
+    observe = {"functional": functional} if callable(functional) else [functional]
+    options = {} if scheme is None else {"scheme": scheme}
+    program = process.program(observe=observe, swept=(), **options)
+    if program.width != 1:
+        raise ValueError(f"functional: expected one number a path, got {functional!r} with {program.width}; "
+                         "use e.g. 'sq_norm' or a function of w")
+    table = getattr(process, "schedule_table", None)
+    name = str(options.get("scheme", type(process).__name__))
+    if getattr(process, "clock", "time") == "time":
+        t0, t1 = _span(t0, t1, n_steps)
+        if method == "multilevel":
+            raise ValueError(f"method: expected 'auto' or 'richardson' for {type(process).__name__}, got 'multilevel', "
+                             "which needs an SDE; use method='richardson'")
+        sampler = Sampler(program, _Start(process, x0), t0, t1, schedules=table)
+        kinds = (False,) if method == "weak2" else (True,) if method == "richardson" else (False, True)
+        return extrapolated_mean(sampler, 1, kinds, goal, seeds, work), name
+    if t1 is not None or n_steps is None:
+        raise ValueError(f"n_steps: expected a number of steps for an update rule, got n_steps={n_steps!r}, t1={t1!r}")
+    if method != "auto":
+        raise ValueError(f"method: expected 'auto' for an update rule, which has no step size to refine, got {method!r}")
+    sampler = Sampler(program, _Start(process, x0), schedules=table)
+    return _plain_mean(sampler, integer("n_steps", n_steps, at_least=1), goal, seeds, work), name
+
+
+def _plain_mean(sampler: Sampler, n_steps: int, goal: Goal, seeds: np.random.SeedSequence, work: Work) -> Outcome:
+    """Two stages: the variance of a pilot run decides how many fresh paths are enough."""
+    known = sampler.moments(n_steps, PILOT, seeds.spawn(1)[0], work)
+    while True:
+        if known.bad:
+            raise refuse_not_finite(known, n_steps)
+        tolerance = goal.tolerance(max(0.0, abs(known.mean) - 2 * known.stderr))
+        most = max(PILOT, int((goal.max_path_steps - work.path_steps) / n_steps))
+        wanted = math.ceil(1.1 * known.var * (goal.z / tolerance) ** 2) if tolerance > 0 else most + 1
+        if wanted > most or wanted <= 16 * known.n:
+            break
+        known = known.merged(sampler.moments(n_steps, 3 * known.n, seeds.spawn(1)[0], work))
+    message = "" if wanted <= most else (
+        f"the tolerance {tolerance:.2g} takes about {wanted:.1g} paths of {n_steps} steps, max_path_steps = "
+        f"{goal.max_path_steps:.1g} allows no more; raise it, or the tolerance (give atol where the value may be 0)")
+    found = sampler.moments(n_steps, min(most, max(PILOT, wanted)), seeds.spawn(1)[0], work)
+    if found.bad:
+        raise refuse_not_finite(found, n_steps)
+    return Outcome(found.mean, found.stderr, 0.0, (part(n_steps, 1.0, 1.0, found),), message, "sample")
