@@ -123,7 +123,7 @@ def simulation(run: Run) -> dict[str, Any]:
     n = run.paths(SGD_PATHS)
     ratios, corrected = [], []
     for lr, start in PAIRS:
-        levels = []
+        gaps = []
         for effective in EFFECTIVE:
             rate = intrinsic(effective)
             radius = (start * lr / effective) ** 0.5
@@ -131,9 +131,10 @@ def simulation(run: Run) -> dict[str, Any]:
                                 n_steps=round(SPAN / rate), n_paths=n, observe=["loss"],
                                 save_every=max(1, round(1 / (2 * effective * EIGENVALUE))), rng=next(seeds))
             late = runs.loss.values[:, runs.step.values > BURN / rate]
-            levels.append(mean_estimate(late.mean(1) / mean_at(rate)))
-        ratios.append(levels)
-        corrected.append(step_halving(*(_less(x, FIRST_ORDER * e) for x, e in zip(levels, EFFECTIVE, strict=True)), order=2))
+            gaps.append(mean_estimate(late.mean(1) / mean_at(rate)))
+        ratios.append(gaps)
+        coarse, fine = (_less(x, FIRST_ORDER * e) for x, e in zip(gaps, EFFECTIVE, strict=True))
+        corrected.append(step_halving(coarse, fine, order=2))
     run.data["ratios"] = ratios
     found["SGD / theory - c eta_e"] = sdt.Estimate(*(np.array([getattr(x, a) for x in corrected]) for a in (
         "value", "stderr", "bias_bound")), n, np.array([x.bias_stderr for x in corrected]), order=2)
