@@ -3,7 +3,7 @@
 This room knows no simulation: what it predicts is held against measurements in `claims.py` and `paper_checks/`.
 """
 
-from . import exp_lr, intrinsic_lr
+from . import catapult, exp_lr, intrinsic_lr, svag
 from .formula import CLOCKS, Formula, closed_form
 
-__all__ = ["CLOCKS", "Formula", "closed_form", "exp_lr", "intrinsic_lr"]
+__all__ = ["CLOCKS", "Formula", "catapult", "closed_form", "exp_lr", "intrinsic_lr", "svag"]
