@@ -5,14 +5,8 @@ import pytest
 
 import sdetheory as sdt
 from sdetheory.dynamics.phases import Phase, phases_of_ends, phases_of_losses
-from sdetheory.dynamics.uv_maps import (
-    OutputCurvatureMap,
-    ReducedStart,
-    SumDifferenceMap,
-    UniversalMap,
-    UVDescent,
-    UVProducts,
-)
+from sdetheory.dynamics.uv_maps import OutputCurvatureMap, ReducedStart, SumDifferenceMap, UniversalMap
+from sdetheory.dynamics.uv_weights import UVDescent, UVProducts
 from sdetheory.losses.normal_weights import NormalWeights
 from sdetheory.losses.two_layer_linear import TwoLayerLinear
 from sdetheory.losses.two_layer_relu import TwoLayerReLU
@@ -191,7 +185,8 @@ def test_a_loss_that_falls_first_and_grows_later_is_a_catapult_only_at_any_step(
 
 
 def test_rounding_at_the_floor_is_no_growth():
-    run = sdt.simulate(UVDescent(width=8, lr=0.3), NormalWeights(16), n_steps=500, save_every=1, n_paths=50, observe=["loss"], rng=1)
+    process = UVDescent(width=8, lr=0.3)
+    run = sdt.simulate(process, NormalWeights(16), n_steps=500, save_every=1, n_paths=50, observe=["loss"], rng=1)
     assert np.all(phases_of_losses(run.loss.values, growth="any_step") == Phase.LAZY)
 
 
@@ -207,7 +202,8 @@ def test_the_linear_net_follows_the_recursion_of_kernel_and_outputs(share):
     w = sdt.simulate(sdt.SGD(loss, lr=lr), w0, n_steps=20, save_every=1).w.values[0]
     run = catapult.kernel_recursion(x, y, loss.output(w0) - y, loss.kernel(w0), w0[24:] @ w0[24:], lr=lr, width=12, n_steps=20)
     # sums of n(d + 1) terms round by eps each; an error can double at a step while the loss grows, for some 8 steps
-    bound = 256 * loss.dim * EPS * np.arange(1, 22) * max(1.0, np.abs(run["kernel"]).max()) * max(1.0, np.abs(run["residual"]).max())
+    size = max(1.0, np.abs(run["kernel"]).max()) * max(1.0, np.abs(run["residual"]).max())
+    bound = 256 * loss.dim * EPS * np.arange(1, 22) * size
     assert np.all(np.abs(loss.output(w) - y - run["residual"]).max(axis=-1) <= bound)
     assert np.all(np.abs(loss.kernel(w) - run["kernel"]).max(axis=(-1, -2)) <= bound)
 

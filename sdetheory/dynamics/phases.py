@@ -42,8 +42,8 @@ def phases_of_losses(loss: ArrayLike, diverged_at: ArrayLike | None = None, *, a
     growth : {"first_step", "any_step"}
         When the loss has to grow for a catapult.
     floor : float
-        Growth at any step counts where it ends above `floor` times the run's largest loss: where a loss is nothing but rounding,
-        of some (n eps)² for sums of n terms, it rises and falls by chance.
+        Growth at any step counts where it ends above `floor` times the run's largest loss: where a loss is nothing but
+        rounding, of some (n eps)² for sums of n terms, it rises and falls by chance.
 
     Returns
     -------
@@ -61,8 +61,8 @@ def phases_of_losses(loss: ArrayLike, diverged_at: ArrayLike | None = None, *, a
     """
     values = np.moveaxis(np.asarray(loss, dtype=np.float64), axis, -1)
     if values.ndim < 1 or values.shape[-1] < 2:
-        raise ValueError(f"loss: expected losses of two or more successive steps along axis {axis}, got shape {np.shape(loss)}; "
-                         "simulate with save_every=1")
+        raise ValueError(f"loss: expected losses of two or more successive steps along axis {axis}, got shape "
+                         f"{np.shape(loss)}; simulate with save_every=1")
     if growth not in ("first_step", "any_step"):
         raise ValueError(f"growth: expected 'first_step' or 'any_step', got {growth!r}")
     diverged = ~np.isfinite(values[..., -1])
@@ -80,7 +80,8 @@ def phases_of_losses(loss: ArrayLike, diverged_at: ArrayLike | None = None, *, a
     return _codes(diverged, grew)
 
 
-def phases_of_ends(curvature_start: ArrayLike, curvature_end: ArrayLike, *, width: int, least_fall: float | None = None) -> NDArray[np.int64]:
+def phases_of_ends(curvature_start: ArrayLike, curvature_end: ArrayLike, *, width: int,
+                   least_fall: float | None = None) -> NDArray[np.int64]:
     """The phase of each run of a wide net, from its curvature at the start and at the end.
 
     Parameters
@@ -102,7 +103,7 @@ def phases_of_ends(curvature_start: ArrayLike, curvature_end: ArrayLike, *, widt
     >>> phases_of_ends([2.0, 2.0, 2.0], [1.998, 1.2, float("nan")], width=1000)
     array([0, 1, 2])
     """
-    start, end = np.broadcast_arrays(np.asarray(curvature_start, dtype=np.float64), np.asarray(curvature_end, dtype=np.float64))
+    start, end = np.broadcast_arrays(*(np.asarray(c, dtype=np.float64) for c in (curvature_start, curvature_end)))
     if not np.all(start > 0):
         raise ValueError(f"curvature_start: expected numbers > 0, got {start.min():g}; it is (|u|^2 + |v|^2)/n")
     fall = integer("width", width, at_least=1) ** -0.5 if least_fall is None else float(least_fall)

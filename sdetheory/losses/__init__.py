@@ -12,15 +12,20 @@ from .isotropic_noise import IsotropicNoise
 from .loss import Loss
 from .minibatch_noise import MinibatchNoise
 from .multi_well import MultiWell, double_well
+from .normal_weights import NormalWeights
 from .quadratic import Quadratic
 from .rayleigh_quotient import RayleighQuotient
 from .sphere_quartic import SphereQuartic, axis_wells
 from .tangent_noise import TangentNoise
 from .toy_fraction import toy_fraction
+from .two_layer_linear import TwoLayerLinear
+from .two_layer_relu import TwoLayerReLU
+from .uv_model import UVModel
 
 __all__ = ["NOISES", "REGISTRY", "BatchNormLinear", "FiniteSum", "FixedLengthNoise", "GradientNoise",
-           "IsotropicNoise", "Loss", "MinibatchNoise", "MultiWell", "Quadratic", "RayleighQuotient", "SphereQuartic",
-           "TangentNoise", "axis_wells", "double_well", "toy_fraction"]
+           "IsotropicNoise", "Loss", "MinibatchNoise", "MultiWell", "NormalWeights", "Quadratic", "RayleighQuotient",
+           "SphereQuartic", "TangentNoise", "TwoLayerLinear", "TwoLayerReLU", "UVModel", "axis_wells", "double_well",
+           "toy_fraction"]
 
 _MATRIX = np.array([[2.0, 0.5, -0.25, 0.0], [0.5, 1.0, 0.125, -0.5],
                     [-0.25, 0.125, -1.0, 0.75], [0.0, -0.5, 0.75, 0.5]])
@@ -46,6 +51,9 @@ REGISTRY: dict[str, Callable[[], Loss]] = {
     "bn_linear_minibatch": lambda: BatchNormLinear(_INPUTS, _LABELS, batch_size=4, gain=1.5),
     "bn_linear_squared_hinge": lambda: BatchNormLinear(_INPUTS, _LABELS, batch_size=4, link="squared_hinge",
                                                        margin=0.75),
+    "uv_model": lambda: UVModel(3),
+    "two_layer_linear": lambda: TwoLayerLinear(_INPUTS[:3, :2], [0.5, -1.0, 0.25], width=2, batch_size=2),
+    "two_layer_relu": lambda: TwoLayerReLU(_INPUTS[:3, :2], [0.5, -1.0, 0.25], width=2, batch_size=1),
     "quadratic": lambda: Quadratic([1.0, 0.5, 2.0], IsotropicNoise(0.5)),
 }
 

@@ -26,9 +26,9 @@ class TwoLayerLinear(TwoLayerNet):
 
     Examples
     --------
-    >>> loss = TwoLayerLinear([[1.0]], [0.0], width=2)
-    >>> float(loss.value([1.0, 1.0, 3.0, 1.0])), float(loss.curvature([1.0, 1.0, 3.0, 1.0]))
-    (4.0, 6.0)
+    >>> loss = TwoLayerLinear([[1.0]], [0.0], width=4)
+    >>> loss.output([1.0, 1.0, 1.0, 1.0, 3.0, 1.0, 0.0, 0.0])
+    array([2.])
     """
 
     leak = 1.0

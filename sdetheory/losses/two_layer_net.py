@@ -3,8 +3,8 @@ r"""Two-layer nets without biases on m samples with squared error: what the line
 .. math:: f(x) = \frac{1}{\sqrt n}\sum_{i=1}^n v_i\,\sigma(U_i\cdot x), \quad \sigma(z) = \max(z, az), \qquad
           L = \frac1{2m}\sum_\alpha (f(x_\alpha) - y_\alpha)^2
 
-with a = 1 (linear) or 0 (ReLU), U ∈ R^{n×d}. The weights are w = (U row by row, v), n(d + 1) of them. A minibatch of B samples is
-drawn with replacement. Scratch of the kernels: residuals f_α − y_α, then one row for a pre-activation.
+with a = 1 (linear) or 0 (ReLU), U ∈ R^{n×d}. The weights are w = (U row by row, v), n(d + 1) of them. A minibatch of B
+samples is drawn with replacement. Scratch of the kernels: residuals f_α − y_α, then one row for a pre-activation.
 """
 
 from __future__ import annotations

@@ -28,9 +28,9 @@ class TwoLayerReLU(TwoLayerNet):
 
     Examples
     --------
-    >>> loss = TwoLayerReLU([[1.0]], [0.0], width=2)
-    >>> loss.output([1.0, -1.0, 3.0, 1.0]) * 2**0.5
-    array([3.])
+    >>> loss = TwoLayerReLU([[1.0]], [0.0], width=4)
+    >>> loss.output([1.0, -1.0, 1.0, -1.0, 3.0, 1.0, 1.0, 1.0])
+    array([2.])
     """
 
     leak = 0.0

@@ -67,10 +67,10 @@ class UVModel(Loss):
 
     Examples
     --------
-    >>> loss = UVModel(2)
-    >>> w = [1.0, 1.0, 3.0, 1.0]
+    >>> loss = UVModel(4)
+    >>> w = [1.0, 1.0, 1.0, 1.0, 3.0, 1.0, 0.0, 0.0]
     >>> float(loss.value(w)), float(loss.curvature(w)), loss.gradient(w)
-    (4.0, 6.0, array([6., 2., 2., 2.]))
+    (2.0, 3.5, array([3., 1., 0., 0., 1., 1., 1., 1.]))
     """
 
     scale_invariant = False
