@@ -129,6 +129,8 @@ def _one_blas_thread(plan: Plan) -> AbstractContextManager[Any]:
 
 def _batch(program: Program, plan: Plan) -> int:
     """Steps drawn at once: few enough for the cache, and an even number of normals."""
+    if not any(noise.rows for noise in program.noise):
+        return 8192 if plan.single else 64  # nothing to draw: what costs is looking for divergence, once a batch
     rows = max(1, sum(noise.rows for noise in program.noise)) * plan.substeps
     return max(1, 8192 // rows) if plan.single else max(2, 2 * (8 // (2 * rows)), 1)
 
