@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from ..sde import SDE
 
-__all__ = ["best_coefficients", "controlled"]
+__all__ = ["best_coefficients", "controlled", "is_rough"]
 
 TERMS, OPERATIONS = 4, 160  # of the series; of the row of M, beyond which a step costs more than it saves
 _ROUGH = (sympy.Abs, sympy.Max, sympy.Min, sympy.Piecewise, sympy.sign, sympy.Heaviside, sympy.floor, sympy.ceiling)
@@ -36,7 +36,7 @@ def controlled(sde: SDE, functional: sympy.Expr, t0: float, t1: float) -> tuple[
     >>> pair.dim, len(names)
     (2, 2)
     """
-    if not sde.symbolic or functional.has(*_ROUGH) or any(entry.has(*_ROUGH) for entry in (*sde.drift, *sde.diffusion)):
+    if not sde.symbolic or any(is_rough(entry) for entry in (functional, *sde.drift, *sde.diffusion)):
         return None
     taken = {s.name for s in (*sde.states, sde.time)}
     M = sympy.Symbol(_fresh("control", taken), real=True)
@@ -58,6 +58,16 @@ def controlled(sde: SDE, functional: sympy.Expr, t0: float, t1: float) -> tuple[
         return None
     drift, diffusion = [*sde.drift, sympy.S.Zero], sde.diffusion.col_join(row)
     return SDE([*sde.states, M], drift, diffusion, time=sde.time), functional - M, tuple(names)
+
+
+def is_rough(expression: sympy.Expr) -> bool:
+    """Whether an expression has kinks or jumps, so that it has no generator.
+
+    >>> x = sympy.Symbol("x", real=True)
+    >>> is_rough(sympy.Max(x, 0)), is_rough(x**2)
+    (True, False)
+    """
+    return bool(expression.has(*_ROUGH))
 
 
 def _fresh(name: str, taken: set[str]) -> str:

@@ -22,12 +22,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .goal import Goal, Outcome, part, refuse_not_finite
-from .sampling import Moments, Sampler, Work
+from .sampling import PER_PATH, Moments, Sampler, Work
 
 __all__ = ["extrapolated_mean"]
 
 SAFETY, Z_BIAS = 2.0, 2.0
-COARSEST, LEVELS, PATHS = 2, 5, 4096  # of the first pilot run
+COARSEST, LEVELS, PATHS = 2, 4, 4096  # of the first pilot run
 FEWEST = 1024  # paths behind any standard error that is reported
 SPARE = 1.1  # more paths than the pilot's variances ask for: they are estimates
 SHARE = 0.6  # of the tolerance that the bias may take
@@ -72,7 +72,7 @@ class _Pilot:
         while level < levels:
             if level == len(self.moments):
                 self.moments.append(Moments(0, 0.0, 0.0))
-            wanted = max(FEWEST, int(self.paths * 2.0 ** (-level / 2)))
+            wanted = max(FEWEST, self.paths >> level)
             missing = wanted - self.moments[level].n
             if missing > 0:
                 self.moments[level] = self.moments[level].merged(self.sample(level, missing))
@@ -90,7 +90,7 @@ class _Pilot:
 
     @property
     def cost(self) -> float:
-        return float(sum(m.n * self.steps(j) for j, m in enumerate(self.moments)))
+        return float(sum(m.n * (self.steps(j) + PER_PATH) for j, m in enumerate(self.moments)))
 
     def variance(self, level: int) -> float:
         return self.moments[min(level, len(self.moments) - 1)].var
@@ -115,11 +115,12 @@ class _Pilot:
         if gap[-1] - Z_BIAS * error[-1] > SAFETY * (gap[-2] + Z_BIAS * error[-2]) / 2**q:
             return {last: SAFETY * float(size[-1])}
         found: dict[int, float] = {}
-        for back in range(min(2, len(size) - 1)):  # measured at the last level, or, with less noise, at the one before
-            known = max(size[-1 - back], size[-2 - back] / 2**q) * SAFETY / (2**q - 1)
+        for back in range(2):  # measured at the last level, or, with less noise, at the one before
+            before = size[-2 - back] / 2**q if len(size) > 1 + back else 0.0
+            known = SAFETY * max(float(size[-1 - back]), before) / (2**q - 1)
             for level in range(last - back, last + AHEAD + 1):
                 if self.steps(level) <= self.max_steps:
-                    found[level] = min(found.get(level, math.inf), float(known) * 2.0 ** (-q * (level - last + back)))
+                    found[level] = min(found.get(level, math.inf), known * 2.0 ** (-q * (level - last + back)))
         return found
 
     def designs(self, kinds: tuple[bool, ...], tolerance: float, z: float, noise: float = Z_BIAS,
@@ -130,7 +131,7 @@ class _Pilot:
             for level, bias in self.bias(extrapolate, noise).items():
                 levels = (level - 1, level) if extrapolate else (level,)
                 weights = (-1 / (factor - 1), factor / (factor - 1)) if extrapolate else (1.0,)
-                steps = np.array([self.steps(j) for j in levels])
+                steps = np.array([self.steps(j) + PER_PATH for j in levels])
                 spread = np.abs(weights) * np.sqrt([self.variance(j) for j in levels])
                 one = float(np.sum(spread * np.sqrt(steps))) * spread / np.sqrt(steps)  # paths for a variance of 1
                 if budget is None:

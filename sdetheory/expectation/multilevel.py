@@ -20,11 +20,11 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from .goal import Goal, Outcome, part, refuse_not_finite
-from .sampling import Moments, Sampler, Work
+from .sampling import PER_PATH, Moments, Sampler, Work
 
 __all__ = ["multilevel_mean"]
 
-SAFETY, Z_BIAS, SPARE, SHARE = 2.0, 2.0, 1.1, 0.5
+SAFETY, Z_BIAS, SPARE, SHARE = 2.0, 2.0, 1.1, 0.25
 COARSEST, LEVELS, PATHS, FEWEST, ROUNDS = 2, 4, 4096, 512, 5
 
 
@@ -45,7 +45,7 @@ class _Ladder:
 
     def cost(self, level: int) -> float:
         """Path-steps of one path of the level."""
-        return self.steps(level) * (1.5 if level else 1.0)
+        return self.steps(level) * (1.5 if level else 1.0) + PER_PATH
 
     def sample(self, level: int, paths: int) -> Moments:
         child = self.seeds.spawn(1)[0]
@@ -147,7 +147,7 @@ def _extend(ladder: _Ladder, goal: Goal, paths: int) -> None:
     elif level == 1:
         v0, v1 = ladder.moments[0].var, ladder.moments[1].var
         apart = math.sqrt(v0 * ladder.cost(0)) + math.sqrt(v1 * ladder.cost(1))
-        if apart > math.sqrt(v0 * ladder.steps(1)) and ladder.steps(LEVELS + 1) <= goal.max_steps:
+        if apart > math.sqrt(v0 * (ladder.steps(1) + PER_PATH)) and ladder.steps(LEVELS + 1) <= goal.max_steps:
             ladder.coarsest *= 2
             ladder.moments = []
 

@@ -18,10 +18,11 @@ from ..ensemble import Plan, run_ensemble
 from ..kernels import Program
 from ..random import stream_key
 
-__all__ = ["Moments", "Sampler", "Work"]
+__all__ = ["PER_PATH", "Moments", "Sampler", "Widths", "Work"]
 
 BATCH = 2**22  # paths in one call of the engine, which keeps one number a path
 BLOCK_WORK = 2**18  # path-steps in a block: below that, what surrounds the kernel costs more than the kernel
+PER_PATH = 8.0  # path-steps that a path costs beside its steps
 FEW = 2**21  # path-steps that are done before a second thread has started
 
 
@@ -69,13 +70,34 @@ class Work:
         return time.perf_counter() - self.started
 
 
+class Widths:
+    """A program, and copies of it with wider blocks for paths of few steps; each is compiled once."""
+
+    def __init__(self, program: Program) -> None:
+        self._by_lanes = {program.lanes: program}
+        self._narrow = program
+
+    def for_steps(self, n_steps: int) -> Program:
+        """The program whose blocks are large enough for paths of `n_steps` and still stay in the cache."""
+        program = self._narrow
+        if program.fixed_lanes:
+            return program
+        rows = 2 * program.rows + sum(noise.rows for noise in program.noise)
+        most = 2 ** int(math.log2(max(program.lanes, min(8192, 32768 / rows))))
+        wanted = 2 ** int(math.log2(max(1.0, BLOCK_WORK / n_steps)))
+        lanes = min(most, max(program.lanes, wanted))
+        if lanes not in self._by_lanes:
+            self._by_lanes[lanes] = replace(program, lanes=lanes)
+        return self._by_lanes[lanes]
+
+
 @dataclass(frozen=True)
 class Sampler:
     """Samples of the one observable of `program`, on [t0, t1] or over steps.
 
     Parameters
     ----------
-    program : Program
+    program : Widths of a Program
         Its first observable is the functional.
     start : callable of a SeedSequence
         Gives the `Plan.start` of fresh paths.
@@ -87,18 +109,18 @@ class Sampler:
         Gives the table of hyperparameters.
     parameters : tuple of float
         Values of the program's per-path parameters.
-    steps_per_step : float
-        Cost of one step in path-steps (1.5 for a nested pair, counted in its finer steps).
+    work_per_step : float
+        Cost of one step in path-steps (3 for a nested pair).
     """
 
-    program: Program
+    program: Widths
     start: Callable[[np.random.SeedSequence], Callable[[int, int], NDArray[np.float64]]]
     t0: float = 0.0
     t1: float = 0.0
     normals_per_step: int = 1
     schedules: Callable[[int, float], NDArray[np.float64]] | None = None
     parameters: tuple[float, ...] = ()
-    steps_per_step: float = 1.0
+    work_per_step: float = 1.0
 
     def dt(self, n_steps: int) -> float:
         """Length of a step."""
@@ -124,17 +146,12 @@ class Sampler:
 
     def _run(self, plan: Plan, work: Work) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         path_steps = plan.n_paths * int(plan.save_steps[-1])
-        work.path_steps += int(path_steps * self.steps_per_step)
+        work.path_steps += int(path_steps * self.work_per_step)
         few = work.executor is None and path_steps < FEW
         return run_ensemble(plan, executor=work.executor, n_threads=1 if few else work.n_threads)
 
     def _plan(self, n_steps: int, n_paths: int, seeds: np.random.SeedSequence, keep_paths: bool) -> Plan:
-        dt, program = self.dt(n_steps), self.program
-        if not program.fixed_lanes:
-            rows = 2 * program.rows + sum(noise.rows for noise in program.noise)
-            most = 2 ** int(math.log2(max(program.lanes, min(8192, 32768 / rows))))
-            wanted = 2 ** int(math.log2(BLOCK_WORK / n_steps)) if n_steps < BLOCK_WORK else 1
-            program = replace(program, lanes=min(most, max(program.lanes, wanted)))
+        dt, program = self.dt(n_steps), self.program.for_steps(n_steps)
         streams = [noise.stream for noise in program.noise] + ["none", "none"]
         schedules = np.zeros((1, 1)) if self.schedules is None else self.schedules(n_steps, dt)
         clocked = self.t1 > self.t0

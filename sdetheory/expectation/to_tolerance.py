@@ -7,38 +7,29 @@ paths, so that its interval covers as often as it says.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from concurrent.futures import Executor
-from dataclasses import dataclass, replace
-from functools import lru_cache
 from typing import Any
 
 import numpy as np
 import sympy
-from numpy.typing import NDArray
 
-from ..kernels import Program
 from ..random import seed_sequence
 from ..schemes import Scheme
 from ..schemes import get as get_scheme
-from ..schemes.nested_pair import nested_pair_program
-from ..schemes.program import sde_program
 from ..sde import SDE
-from ..simulation import _start
-from ..validation import finite_array, integer, number
-from .control import best_coefficients, controlled
+from ..validation import integer, number
+from .control import is_rough
 from .extrapolation import extrapolated_mean
 from .goal import Goal, Outcome, part, refuse_not_finite
 from .multilevel import multilevel_mean
 from .result import Expectation
-from .sampling import Sampler, Work
+from .sampling import Sampler, Widths, Work
+from .sde_samplers import Start, check_start, nestable_scheme, pair_sampler, sampler_of, with_control
 
 __all__ = ["expect"]
 
 METHODS = ("auto", "weak2", "richardson", "multilevel")
-PILOT = 2048  # paths on which a control is judged, at CONTROL_STEPS steps
-CONTROL_STEPS = 8
-WORTH = 0.3  # of the variance, at most, that a control must leave to pay for its row
+PILOT = 2048  # paths of the first pilot run of an update rule
 
 
 def expect(process: Any, functional: Any, x0: Any, *, t1: float | None = None, n_steps: int | None = None, t0: float = 0.0,
@@ -160,103 +151,42 @@ def _functional(sde: SDE, functional: Any) -> Any:
     return functional
 
 
-@lru_cache(maxsize=128)
-def _program(sde: SDE, scheme: Scheme, functional: Any, swept: tuple[str, ...] = ()) -> Program:
-    return sde_program(sde, scheme, [("functional", functional)], swept)
-
-
-@lru_cache(maxsize=128)
-def _pair_program(sde: SDE, scheme: Scheme, functional: Any) -> Program:
-    return nested_pair_program(sde, scheme, functional)
-
-
-@dataclass(frozen=True)
-class _Start:
-    """Starts of fresh paths: the state, repeated for the fine and coarse path of a pair, then `zeros` rows of 0."""
-
-    process: Any
-    x0: Any
-    copies: int = 1
-    zeros: int = 0
-
-    def __call__(self, seeds: np.random.SeedSequence) -> Callable[[int, int], NDArray[np.float64]]:
-        start = _start(self.process, self.x0, 1, (), seeds)
-        return start if self.copies == 1 and not self.zeros else _Widened(start, self.copies, self.zeros)
-
-
-@dataclass(frozen=True)
-class _Widened:
-    start: Callable[[int, int], NDArray[np.float64]]
-    copies: int
-    zeros: int
-
-    def __call__(self, first: int, n: int) -> NDArray[np.float64]:
-        state = self.start(first, n)
-        return np.concatenate([*[state] * self.copies, np.zeros((n, self.zeros))], axis=1)
-
-
-def _check_start(process: Any, x0: Any) -> None:
-    if not hasattr(x0, "sample_block"):
-        finite_array("x0", np.atleast_1d(x0), shape=(process.dim,), remedy="one start for all paths, or a distribution")
-    _start(process, x0, 1, (), np.random.SeedSequence(0))
-
-
-def _of_sde(sde: SDE, functional: Any, x0: Any, t0: float, t1: float, scheme: Any, method: str, goal: Goal,
-            seeds: np.random.SeedSequence, work: Work, control: bool) -> tuple[Outcome, str, float]:
-    _check_start(sde, x0)
-    smooth = isinstance(functional, sympy.Expr) and controlled(sde, functional, t0, t1) is not None or (
-        isinstance(functional, sympy.Expr) and sde.symbolic and functional.is_polynomial(*sde.states))
-    if method == "auto" and not (smooth and sde.symbolic):
-        method = "multilevel"
-    if method == "multilevel":
-        chosen = get_scheme(scheme) if scheme is not None else _nestable(sde)
-        order = _promise(chosen.promised(sde, "weak"), chosen)
-        single = Sampler(_program(sde, chosen, functional), _Start(sde, x0), t0, t1)
-        pair = Sampler(_pair_program(sde, chosen, functional), _Start(sde, x0, copies=2), t0, t1, normals_per_step=2,
-                       steps_per_step=3.0)
-        return multilevel_mean(single, pair, order, goal, seeds, work), chosen.name, 1.0
-    default = "weak_order_2_three_point" if sde.symbolic else "euler_maruyama"
-    chosen = get_scheme(default if scheme is None else scheme)
-    sampler = Sampler(_program(sde, chosen, functional), _Start(sde, x0), t0, t1)
-    left = 1.0
-    if control and isinstance(functional, sympy.Expr):
-        sampler, left = _with_control(sde, functional, chosen, sampler, x0, seeds, work)
-    kinds = {"weak2": (False,), "richardson": (True,)}.get(method, (False, True))
-    return extrapolated_mean(sampler, int(_promise(chosen.promised(sde, "weak"), chosen)), kinds, goal, seeds,
-                             work), chosen.name, left
-
-
-def _promise(order: Any, scheme: Scheme) -> float:
+def _promise(scheme: Scheme, sde: SDE) -> float:
+    order = scheme.promised(sde, "weak")
     if order is None:
         raise ValueError(f"scheme: expected one with a weak order for this SDE, got {scheme.name!r} without; "
                          "use 'weak_order_2_three_point' or 'euler_maruyama'")
     return float(order)
 
 
-def _nestable(sde: SDE) -> Scheme:
-    if sde.symbolic and "commutative" in sde.noise_types | ({"commutative"} if sde.noise_types else set()):
-        return get_scheme("weak_order_2" if not get_scheme("weak_order_2").increments_shape(sde).get("dV") else "milstein")
-    return get_scheme("euler_maruyama")
+def _of_sde(sde: SDE, functional: Any, x0: Any, t0: float, t1: float, scheme: Any, method: str, goal: Goal,
+            seeds: np.random.SeedSequence, work: Work, control: bool) -> tuple[Outcome, str, float]:
+    """Outcome, name of the scheme, and the share of the variance that a control left.
 
-
-def _with_control(sde: SDE, functional: sympy.Expr, scheme: Scheme, plain: Sampler, x0: Any, seeds: np.random.SeedSequence,
-                  work: Work) -> tuple[Sampler, float]:
-    """The sampler of f − M if M takes enough of the variance away, and the share of it that is left."""
-    made = controlled(sde, functional, plain.t0, plain.t1)
-    if made is None:
-        return plain, 1.0
-    extended, observable, names = made
-    sampler = replace(plain, program=_program(extended, scheme, observable, names), start=_Start(sde, x0, zeros=1),
-                      parameters=(0.0,) * len(names))
-    (child,) = seeds.spawn(1)
-    unit = np.eye(len(names))
-    runs = [sampler.values(CONTROL_STEPS, PILOT, child, work)]
-    runs += [replace(sampler, parameters=tuple(row)).values(CONTROL_STEPS, PILOT, child, work) for row in unit]
-    f, others = runs[0], np.stack(runs[1:])
-    if not (np.isfinite(f).all() and np.isfinite(others).all()):
-        return plain, 1.0
-    beta, left = best_coefficients(f, f - others)
-    return (replace(sampler, parameters=tuple(float(b) for b in beta)), left) if left < WORTH else (plain, 1.0)
+    What "auto" takes: a control and extrapolation; where there is none, multilevel if its differences have variance O(h²) or
+    extrapolation has no foundation, because the functional has kinks; else extrapolation.
+    """
+    check_start(sde, x0)
+    span = (x0, t0, t1)
+    nested = nestable_scheme(sde) if scheme is None else get_scheme(scheme)
+    if method != "multilevel":
+        default = "weak_order_2_three_point" if sde.symbolic else "euler_maruyama"
+        chosen = get_scheme(default if scheme is None else scheme)
+        order = int(_promise(chosen, sde))
+        plain = sampler_of(sde, chosen, functional, *span)
+        sampler, left = with_control(sde, functional, chosen, plain, x0, seeds, work) if control else (plain, 1.0)
+        smooth = isinstance(functional, sympy.Expr) and not is_rough(functional)
+        nests = all(noise.kind == "normal" for noise in nested.noise if nested.increments_shape(sde).get(noise.role))
+        if method != "auto" or left < 1.0 or not nests or (smooth and (nested.promised(sde, "strong") or 0) < 1):
+            kinds = {"weak2": (False,), "richardson": (True,)}.get(method, (False, True))
+            return extrapolated_mean(sampler, order, kinds, goal, seeds, work), chosen.name, left
+    order_nested = _promise(nested, sde)
+    pair = pair_sampler(sde, nested, functional, *span)
+    single = sampler_of(sde, nested, functional, *span)
+    left = 1.0
+    if control:
+        single, left = with_control(sde, functional, nested, single, x0, seeds, work)
+    return multilevel_mean(single, pair, order_nested, goal, seeds, work), nested.name, left
 
 
 def _of_rule(process: Any, functional: Any, x0: Any, t0: float, t1: Any, n_steps: Any, scheme: Any, method: str, goal: Goal,
@@ -267,7 +197,7 @@ def _of_rule(process: Any, functional: Any, x0: Any, t0: float, t1: Any, n_steps
     if isinstance(functional, sympy.Basic):
         raise TypeError(f"functional: expected the name of an observable or a function of w for {type(process).__name__}, "
                         f"got the expression {functional}")
-    _check_start(process, x0)
+    check_start(process, x0)
     observe = {"functional": functional} if callable(functional) else [functional]
     options = {} if scheme is None else {"scheme": scheme}
     program = process.program(observe=observe, swept=(), **options)
@@ -281,14 +211,14 @@ def _of_rule(process: Any, functional: Any, x0: Any, t0: float, t1: Any, n_steps
         if method == "multilevel":
             raise ValueError(f"method: expected 'auto' or 'richardson' for {type(process).__name__}, got 'multilevel', "
                              "which needs an SDE; use method='richardson'")
-        sampler = Sampler(program, _Start(process, x0), t0, t1, schedules=table)
+        sampler = Sampler(Widths(program), Start(process, x0), t0, t1, schedules=table)
         kinds = (False,) if method == "weak2" else (True,) if method == "richardson" else (False, True)
         return extrapolated_mean(sampler, 1, kinds, goal, seeds, work), name
     if t1 is not None or n_steps is None:
         raise ValueError(f"n_steps: expected a number of steps for an update rule, got n_steps={n_steps!r}, t1={t1!r}")
     if method != "auto":
         raise ValueError(f"method: expected 'auto' for an update rule, which has no step size to refine, got {method!r}")
-    sampler = Sampler(program, _Start(process, x0), schedules=table)
+    sampler = Sampler(Widths(program), Start(process, x0), schedules=table)
     return _plain_mean(sampler, integer("n_steps", n_steps, at_least=1), goal, seeds, work), name
 
 
