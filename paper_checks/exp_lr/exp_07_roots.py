@@ -163,7 +163,7 @@ def figure(run: Run) -> Figure:
     left.axvspan(1, 1.25, color="0.5", alpha=0.2, lw=0)
     left.text(1.125, 0.975, "no positive\nschedule", ha="center", fontsize=8)
     left.set_title(r"Two growth rates $\alpha^{-2}$, up to a bound ($\mu=0.9$)", fontsize=10)
-    left.legend(frameon=False, fontsize=8, loc="lower left", bbox_to_anchor=(0.0, 0.06))
+    left.legend(frameon=False, fontsize=8, loc="center left", bbox_to_anchor=(0.0, 0.5))
     dense = np.linspace(0.05, 0.97, 200)
     right.semilogy(dense, exp_lr.critical_intrinsic_lr(momentum=dense), color="tab:blue", label=r"$(1-\sqrt{\mu})^2$")
     right.semilogy(dense, (1 - dense) ** 2 / 4, color="0.5", ls="--", lw=1, label=r"control: $(1-\mu)^2/4$")
