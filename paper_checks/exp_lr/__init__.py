@@ -1,0 +1,1 @@
+"""Claims of the exponential learning rate paper (arXiv:1910.07454)."""
