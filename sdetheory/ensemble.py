@@ -132,7 +132,7 @@ def _batch(program: Program, plan: Plan) -> int:
     if not any(noise.rows for noise in program.noise):
         return 8192 if plan.single else 64  # nothing to draw: what costs is looking for divergence, once a batch
     rows = max(1, sum(noise.rows for noise in program.noise)) * plan.substeps
-    return max(1, 8192 // rows) if plan.single else max(2, 2 * (8 // (2 * rows)), 1)
+    return max(2, 8192 // rows) if plan.single else max(2, 2 * (8 // (2 * rows)))
 
 
 def merge_moments(moments: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -25,6 +25,8 @@ import llvmlite
 import numba
 import numpy as np
 
+WINDOW = 32  # steps between two looks for divergence
+
 __all__ = ["BlockFunction", "Noise", "Observable", "Program", "block_function", "compile_source", "per_lane"]
 
 
@@ -120,15 +122,16 @@ class Program:
             observe=textwrap.indent("\n".join(textwrap.dedent(text).strip() for text in observe) or "pass", "    "),
             z_rows=self.noise[0].rows if draws else 0,
             v_rows=self.noise[1].rows if len(draws) > 1 else 0,
-            draw=textwrap.indent("\n".join(self._draw(*pair) for pair in draws) or "pass", " " * 12),
+            draw=textwrap.indent("\n".join(self._draw(*pair) for pair in draws) or "pass", " " * 16),
+            window=WINDOW,
         )
 
     def _draw(self, buffer: str, noise: Noise) -> str:
         m = noise.rows
         if buffer == "Z" and noise.kind == "normal":
-            return f"draw_brownian(Z, F, n, {m}, {self.with_area}, first_path, step, substeps, keyZ, scaleZ)"
+            return f"draw_brownian(Z, F, n, {m}, {self.with_area}, first_path, at, substeps, keyZ, scaleZ)"
         scale = "" if noise.kind == "uniform" else f", scale{buffer}"
-        return f"draw_{noise.kind}({buffer}[:n * {m}], first_path, step * {m}, key{buffer}{scale})"
+        return f"draw_{noise.kind}({buffer}[:n * {m}], first_path, at * {m}, key{buffer}{scale})"
 
     def compile(self) -> Callable[..., None]:
         """The compiled driver of one block, from this process, from disk, or built now."""
@@ -180,20 +183,20 @@ def run(X, first_path, save_steps, batch, substeps, keyZ, keyV, scaleZ, scaleV, 
     step = 0
     for save in range(save_steps.size):
         while step < save_steps[save]:
-            n = min(batch, save_steps[save] - step)
-{draw}
+            window = min(max(batch, {window}), save_steps[save] - step)
             B[:] = X
-            done, stride = 0, n
-            while done < n:
-                advance(X, Z[done * {z_rows}:], V[done * {v_rows}:], step + done, stride, t0, dt, S, T, P{names})
-                done += stride
-                if newly_diverged(X, D):
-                    if stride > 1:  # find the step: once more, one step at a time
-                        X[:] = B
-                        done, stride = 0, 1
-                    else:
-                        mark_diverged(X, step + done, D)
-            step += n
+            done, size = 0, batch
+            while done < window:
+                n, at = min(size, window - done), step + done
+{draw}
+                advance(X, Z, V, at, n, t0, dt, S, T, P{names})
+                done += n
+                if size == 1:
+                    mark_diverged(X, at + 1, D)
+                elif done == window and newly_diverged(X, D):  # find the step: the same noise, one step at a time
+                    X[:] = B
+                    done, size = 0, 1
+            step += window
         observe(X, OUT[save], step, t0, dt, S, T, P{names})
         mask_diverged(OUT[save], D)
 '''
