@@ -16,7 +16,7 @@ LIBRARY = "sdetheory"
 SIMULATION_WING = {"random", "noise_kernels", "philox", "kernels", "blocks", "sphere", "losses", "schemes", "dynamics",
                    "simulation", "ensemble", "expectation"}
 THEORY_WING = {"symbolic", "theory"}
-ON_TOP = {"plot", "torch"}  # the only rooms that may load matplotlib or torch as they are imported
+ON_TOP = {"plot", "plot_catapult", "torch"}  # the only rooms that may load matplotlib or torch as they are imported
 
 
 def read_table(text: str) -> dict[str, tuple[int, int]]:

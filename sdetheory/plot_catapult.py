@@ -1,0 +1,226 @@
+r"""Figures of the catapult paper: phases of runs with theory's edges, orbits in the (ηλ, loss) plane, and their film (CAT-3).
+
+.. math:: x < x_{\text{growth}}(y): \text{lazy}; \qquad x_{\text{growth}}(y) < x < x_{\text{divergence}}(y): \text{catapult};
+          \qquad x > x_{\text{divergence}}(y): \text{divergent}
+
+A map has one run a cell, a learning rate (or ηλ_0) along x and anything along y: width, initialisation, f_0. Edges are the
+place on x in each row. Cells whose phase is not the one between the edges are marked and counted.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import xarray as xr
+from matplotlib.animation import FuncAnimation, PillowWriter
+from matplotlib.axes import Axes
+from matplotlib.colors import BoundaryNorm, ListedColormap
+from matplotlib.figure import Figure
+from matplotlib.patches import Patch
+from numpy.typing import ArrayLike, NDArray
+
+from .dynamics.phases import Phase
+from .validation import finite_array, integer
+
+__all__ = ["catapult_film", "misclassified", "orbits", "phase_map"]
+
+COLOURS = {Phase.LAZY: "#9ecae1", Phase.CATAPULT: "#fdae6b", Phase.DIVERGENT: "#bdbdbd"}
+
+
+def misclassified(phases: ArrayLike, x: ArrayLike, growth_edge: ArrayLike, divergence_edge: ArrayLike) -> NDArray[np.bool_]:
+    """Which cells are in another phase than the one between theory's edges.
+
+    Parameters
+    ----------
+    phases : array_like of `Phase` values (rows, columns)
+    x : array_like (columns,)
+        What the edges are places of.
+    growth_edge, divergence_edge : array_like (rows,) or numbers
+        The place of each edge in each row; where there is no growth below divergence, give the divergence edge twice.
+
+    Returns
+    -------
+    bool array (rows, columns).
+
+    Examples
+    --------
+    >>> misclassified([[0, 1, 1, 2]], [1.0, 1.5, 2.5, 5.0], 2.0, 4.0)
+    array([[False,  True, False, False]])
+    """
+    codes = np.asarray(phases)
+    columns = finite_array("x", x, ndim=1)
+    if codes.ndim != 2 or codes.shape[1] != columns.size or not np.isin(codes, list(Phase)).all():
+        raise ValueError(f"phases: expected Phase values, shape (rows, {columns.size}), got shape {codes.shape}; "
+                         "dynamics.phases.phases_of_losses finds them")
+    grows, ends = (_edge(name, edge, codes.shape[0])[:, None]
+                   for name, edge in (("growth_edge", growth_edge), ("divergence_edge", divergence_edge)))
+    expected = np.where(columns > ends, Phase.DIVERGENT, np.where(columns > grows, Phase.CATAPULT, Phase.LAZY))
+    return codes != expected
+
+
+def _edge(name: str, edge: ArrayLike, rows: int) -> NDArray[np.float64]:
+    values = finite_array(name, edge)
+    if values.shape not in ((), (rows,)):
+        raise ValueError(f"{name}: expected one number, or one for each of {rows} rows, got shape {values.shape}")
+    return np.broadcast_to(values, (rows,))
+
+
+def phase_map(phases: ArrayLike, x: ArrayLike, y: ArrayLike, *, growth_edge: ArrayLike | None = None,
+              divergence_edge: ArrayLike | None = None, xscale: str = "linear", yscale: str = "linear",
+              ax: Axes | None = None) -> Axes:
+    """The phase of each run as a colour, with theory's edges on top and the misclassified cells counted.
+
+    Parameters
+    ----------
+    phases : array_like of `Phase` values (y.size, x.size)
+        From `dynamics.phases`.
+    x, y : array_like (columns,), (rows,)
+        Centres of the cells, increasing.
+    growth_edge, divergence_edge : array_like (rows,) or numbers, optional
+        The place of theory's edges on the x axis, row by row; both or neither.
+    xscale, yscale : {"linear", "log"}
+    ax : Axes, optional
+
+    Raises
+    ------
+    ValueError
+        For shapes that do not fit, and for a number that is not positive on a log axis.
+    """
+    centres = {"x": finite_array("x", x, ndim=1), "y": finite_array("y", y, ndim=1)}
+    for name, scale in (("x", xscale), ("y", yscale)):
+        values = centres[name]
+        if scale not in ("linear", "log"):
+            raise ValueError(f"{name}scale: expected 'linear' or 'log', got {scale!r}")
+        if scale == "log" and not np.all(values > 0):
+            raise ValueError(f"{name}: expected numbers > 0 on a log axis, got {values.min():g}; use {name}scale='linear'")
+        if values.size < 2 or not np.all(np.diff(values) > 0):
+            raise ValueError(f"{name}: expected two or more increasing centres of cells; sort the cells by it")
+    if (growth_edge is None) != (divergence_edge is None):
+        raise ValueError("growth_edge, divergence_edge: expected both or neither, got one; where the loss never grows "
+                         "below divergence, give the divergence edge twice")
+    codes, rows = np.asarray(phases), centres["y"].size
+    if codes.shape != (rows, centres["x"].size):
+        raise ValueError(f"phases: expected shape (y.size, x.size) = ({rows}, {centres['x'].size}), got {codes.shape}")
+    ax = _axes(ax, "", "")
+    ax.set(xscale=xscale, yscale=yscale)
+    ax.pcolormesh(_corners(centres["x"], xscale), _corners(centres["y"], yscale), codes, rasterized=True,
+                  cmap=ListedColormap([COLOURS[p] for p in Phase]), norm=BoundaryNorm(np.arange(-0.5, len(Phase)), len(Phase)))
+    handles: list[Any] = [Patch(color=COLOURS[p], label=p.name.lower()) for p in Phase]
+    if growth_edge is not None and divergence_edge is not None:
+        wrong = misclassified(codes, centres["x"], growth_edge, divergence_edge)
+        for edge, style, label in ((growth_edge, "-", "growth edge, theory"),
+                                   (divergence_edge, "--", "divergence edge, theory")):
+            place = _edge(label, edge, rows)
+            handles += ax.plot(place, centres["y"], color="black", linewidth=1.5, linestyle=style, label=label)
+        row, column = np.nonzero(wrong)
+        handles += ax.plot(centres["x"][column], centres["y"][row], "x", color="#c62828", markersize=4, linewidth=0,
+                           label=f"misclassified: {wrong.sum()} of {wrong.size}")
+        ax.set_xlim(*_corners(centres["x"], xscale)[[0, -1]])
+    ax.legend(handles=handles, fontsize=8, loc="upper right", framealpha=0.9)
+    return ax
+
+
+def _corners(centres: NDArray[np.float64], scale: str) -> NDArray[np.float64]:
+    """Boundaries of cells, halfway between their centres (on the scale)."""
+    z = np.log(centres) if scale == "log" else centres
+    inner = (z[1:] + z[:-1]) / 2
+    corners = np.concatenate([[2 * z[0] - inner[0]], inner, [2 * z[-1] - inner[-1]]])
+    return np.exp(corners) if scale == "log" else corners
+
+
+def _axes(ax: Axes | None, xlabel: str, ylabel: str) -> Axes:
+    if ax is None:
+        ax = Figure(figsize=(6.4, 3.8), layout="constrained").add_subplot()
+    ax.set(xlabel=ax.get_xlabel() or xlabel, ylabel=ax.get_ylabel() or ylabel)
+    return ax
+
+
+def _plane(data: xr.Dataset, n: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """(ηλ, loss) of the first n runs of a result of `simulate`, shape (runs, steps); loss 0 and what diverged as nan."""
+    for name in ("scaled_curvature", "loss"):
+        if name not in data or "step" not in data[name].dims:
+            raise ValueError("data: expected 'scaled_curvature' and 'loss' along 'step', got "
+                             f"{', '.join(map(str, data.data_vars))}; simulate an OutputCurvatureMap with "
+                             "observe=['scaled_curvature', 'loss'], save_every=1")
+    runs = [np.moveaxis(data[name].values, data[name].dims.index("step"), -1).reshape(-1, data.sizes["step"])
+            for name in ("scaled_curvature", "loss")]
+    x, loss = (r[:integer("n", n, at_least=1)] for r in runs)
+    return np.where(np.isfinite(x), x, np.nan), np.where(np.isfinite(loss) & (loss > 0), loss, np.nan)
+
+
+def orbits(data: xr.Dataset, *, n: int = 20, ax: Axes | None = None, **style: Any) -> Axes:
+    """The first `n` runs as curves in the (ηλ, loss) plane, a dot at each start, and lines at ηλ = 2 and 4.
+
+    Parameters
+    ----------
+    data : Dataset of `simulate` with `scaled_curvature` and `loss` at every step (of an `OutputCurvatureMap`).
+    """
+    x, loss = _plane(data, n)
+    ax = _stage(ax)
+    style = {"linewidth": 1.0, "marker": ".", "markersize": 3, **style}
+    for curve, height in zip(x, loss, strict=True):
+        (line,) = ax.plot(curve, height, **style)
+        ax.plot(curve[:1], height[:1], "o", color=line.get_color(), markersize=5)
+        style.pop("label", None)
+    return ax
+
+
+def _stage(ax: Axes | None) -> Axes:
+    ax = _axes(ax, r"scaled curvature $\eta\lambda$", r"loss $f^2/2$")
+    ax.set_yscale("log")
+    for place, linestyle in ((2, ":"), (4, "--")):
+        ax.axvline(place, color="0.5", linewidth=1, linestyle=linestyle, zorder=0)
+    return ax
+
+
+def catapult_film(data: xr.Dataset, path: str | Path, *, n: int = 8, tail: int = 8, frames_per_second: int = 8,
+                  title: str = "") -> Path:
+    """Write the runs moving in the (ηλ, loss) plane, step by step, as a GIF or a self-contained HTML page.
+
+    Parameters
+    ----------
+    data : Dataset
+        As for `orbits`.
+    path : str or Path
+        Where to write; its ending, `.gif` or `.html`, says what.
+    n : int
+        The first n runs.
+    tail : int
+        Steps that each run draws behind it.
+
+    Returns
+    -------
+    Path of what was written.
+    """
+    target = Path(path)
+    if target.suffix not in (".gif", ".html"):
+        raise ValueError(f"path: expected a name that ends in .gif or .html, got {str(path)!r}")
+    x, loss = _plane(data, n)
+    tail, speed = integer("tail", tail, at_least=0), integer("frames_per_second", frames_per_second, at_least=1)
+    fig = Figure(figsize=(6.4, 3.8), dpi=90)  # a layout that is solved anew in each frame would make it shake
+    ax = _stage(fig.add_subplot())
+    fig.subplots_adjust(left=0.12, right=0.97, bottom=0.15, top=0.9)
+    seen = x[np.isfinite(x) & np.isfinite(loss)], loss[np.isfinite(loss) & np.isfinite(x)]
+    if seen[0].size == 0:
+        raise ValueError("data: expected runs with a finite loss > 0, got none")
+    ax.set(xlim=(min(0.0, seen[0].min()), max(4.2, min(5.0, seen[0].max()))),
+           ylim=(max(seen[1].min(), 1e-8 * loss[:, 0].max()) / 3, seen[1][seen[0] < 5.0].max() * 3))
+    pairs = [(ax.plot([], [], linewidth=1)[0], ax.plot([], [], "o", markersize=6)[0]) for _ in x]
+    for line, dot in pairs:
+        dot.set_color(line.get_color())
+
+    def draw(step: int) -> list[Any]:
+        ax.set_title(f"{title}{', ' if title else ''}step {int(data.step[step])}", fontsize=11)
+        for i, (line, dot) in enumerate(pairs):
+            line.set_data(x[i, max(0, step - tail):step + 1], loss[i, max(0, step - tail):step + 1])
+            dot.set_data(x[i, step:step + 1], loss[i, step:step + 1])
+        return [artist for pair in pairs for artist in pair]
+
+    film = FuncAnimation(fig, draw, frames=x.shape[1], interval=1000 / speed, blit=False)
+    if target.suffix == ".gif":
+        film.save(target, writer=PillowWriter(fps=speed))
+    else:
+        target.write_text(film.to_jshtml(fps=speed), encoding="utf-8")
+    return target
