@@ -68,7 +68,7 @@ class UpdateRule:
         rows = max(1, n_steps) if scheduled else 1
         table = np.empty((rows, len(self.hyperparameters)))
         for column, name in enumerate(self.hyperparameters):
-            value = self.values[name]
+            value: Any = self.values[name]
             if getattr(value, "vectorised", False):
                 table[:, column] = value(np.arange(rows) * dt)
             else:
