@@ -21,8 +21,8 @@ from sdetheory.losses import BatchNormLinear, FiniteSum, RayleighQuotient, Spher
 from sdetheory.schedules import as_schedule
 from sdetheory.sphere import normalise
 
-__all__ = ["DIM", "EVERY", "LOSSES", "PATHS", "RESOLUTION", "Gaps", "Other", "beside", "loss_named", "start_of", "sgd",
-           "worst"]
+__all__ = ["DIM", "EVERY", "LOSSES", "PATHS", "RESOLUTION", "ROUNDINGS", "UNIT", "Gaps", "Other", "beside",
+           "drawn_gradients", "largest_term", "loss_named", "sgd", "start_of", "worst"]
 
 DIM, SAMPLES, BATCH = 5, 8, 2
 PATHS = 16  # the statements are about each path
@@ -56,6 +56,29 @@ def loss_named(name: str, change: Any = 0.0) -> Any:
     if name == "quartics":
         return FiniteSum([SphereQuartic(a) for a in data(QUARTICS)], batch_size=BATCH)
     return FiniteSum([RayleighQuotient((a + a.T) / 2) for a in data(MATRICES)], batch_size=BATCH)
+
+
+def largest_term(name: str) -> float:
+    """A bound of the terms that a stochastic gradient at unit norm is summed from, on the sphere.
+
+    Rayleigh quotients: ‖A w‖ and ρ, both below the Frobenius norm. Quartics: 2 max a. Batch norm: the residues u have
+    the relative error of z − z̄ over s, and s is at least the least singular value of the centred batch over √B.
+    """
+    if name == "quartics":
+        return 2 * float(np.abs(QUARTICS).max())
+    if name == "Rayleigh quotients":
+        return 2 * float(np.linalg.norm(MATRICES, axis=(1, 2)).max())
+    batches = INPUTS.reshape(-1, BN_BATCH, DIM)
+    least = np.linalg.svd(batches - batches.mean(1, keepdims=True), compute_uv=False).min() / np.sqrt(BN_BATCH)
+    return float((np.linalg.norm(INPUTS, axis=1).max() / least) ** 2)
+
+
+def drawn_gradients(run: Run, loss: Any, w: NDArray[np.float64]) -> NDArray[np.float64]:
+    """∇L_t(w) of the minibatches that `sgd` draws at step t, by the NumPy formulas; w (paths, steps, DIM)."""
+    paths, steps = np.arange(w.shape[0])[:, None, None], np.arange(w.shape[1])[:, None]
+    draws = loss.noise.batch_size
+    u = sdt.random.uniforms(sdt.random.stream_key(run.rng, "path"), paths, steps * draws + np.arange(draws))
+    return loss.noise.minibatch_gradient(w, u)
 
 
 def start_of(run: Run) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
