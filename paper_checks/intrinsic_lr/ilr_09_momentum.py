@@ -71,7 +71,7 @@ def simulation(run: Run) -> dict[str, Any]:
         cosine = np.sum(w[:, 1] * w[:, 0], axis=1) / np.sqrt(r[:, -1] * r[:, -2])
         angle.append(mean_estimate(np.arccos(cosine) / ANGLE))
     run.data.update(balance=balance, norm=norm, angle=angle)
-    gap = fit_order(NEAR, [e.value for e in gaps], [e.stderr for e in gaps], n=run.paths(PATHS))
+    gap = fit_order(NEAR, [float(e.value) for e in gaps], [float(e.stderr) for e in gaps], n=run.paths(PATHS))
     return {"norm, every d": _points(balance), "step, every d": _points(step), "norm, d to infinity": _limit(norm),
             "angle, d to infinity": _limit(angle), "order of the gap": gap.as_estimate()}
 
