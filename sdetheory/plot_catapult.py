@@ -158,7 +158,7 @@ def orbits(data: xr.Dataset, *, n: int = 20, ax: Axes | None = None, **style: An
     data : Dataset of `simulate` with `scaled_curvature` and `loss` at every step (of an `OutputCurvatureMap`).
     """
     x, loss = _plane(data, n)
-    ax = _stage(ax)
+    ax = _stage(x, loss, ax)
     style = {"linewidth": 1.0, "marker": ".", "markersize": 3, **style}
     for curve, height in zip(x, loss, strict=True):
         (line,) = ax.plot(curve, height, **style)
@@ -167,9 +167,14 @@ def orbits(data: xr.Dataset, *, n: int = 20, ax: Axes | None = None, **style: An
     return ax
 
 
-def _stage(ax: Axes | None) -> Axes:
+def _stage(x: NDArray[np.float64], loss: NDArray[np.float64], ax: Axes | None) -> Axes:
+    """The part of the plane where something happens: ηλ up to 5, and eight decades below the greatest start."""
+    inside = np.isfinite(loss) & (x < 5.0)
+    if not inside.any():
+        raise ValueError("data: expected runs with a finite loss > 0 where lr * curvature < 5, got none")
     ax = _axes(ax, r"scaled curvature $\eta\lambda$", r"loss $f^2/2$")
-    ax.set_yscale("log")
+    low, high = max(loss[inside].min(), 1e-8 * np.nanmax(loss[:, 0])) / 3, loss[inside].max() * 3
+    ax.set(yscale="log", xlim=(0.0, max(4.2, x[inside].max() + 0.1)), ylim=(low, high))
     for place, linestyle in ((2, ":"), (4, "--")):
         ax.axvline(place, color="0.5", linewidth=1, linestyle=linestyle, zorder=0)
     return ax
@@ -200,16 +205,10 @@ def catapult_film(data: xr.Dataset, path: str | Path, *, n: int = 8, tail: int =
     x, loss = _plane(data, n)
     tail, speed = integer("tail", tail, at_least=0), integer("frames_per_second", frames_per_second, at_least=1)
     fig = Figure(figsize=(6.4, 3.8), dpi=90)  # a layout that is solved anew in each frame would make it shake
-    ax = _stage(fig.add_subplot())
+    ax = _stage(x, loss, fig.add_subplot())
     fig.subplots_adjust(left=0.12, right=0.97, bottom=0.15, top=0.9)
-    seen = x[np.isfinite(x) & np.isfinite(loss)], loss[np.isfinite(loss) & np.isfinite(x)]
-    if seen[0].size == 0:
-        raise ValueError("data: expected runs with a finite loss > 0, got none")
-    ax.set(xlim=(min(0.0, seen[0].min()), max(4.2, min(5.0, seen[0].max()))),
-           ylim=(max(seen[1].min(), 1e-8 * loss[:, 0].max()) / 3, seen[1][seen[0] < 5.0].max() * 3))
-    pairs = [(ax.plot([], [], linewidth=1)[0], ax.plot([], [], "o", markersize=6)[0]) for _ in x]
-    for line, dot in pairs:
-        dot.set_color(line.get_color())
+    pairs = [(ax.plot([], [], linewidth=1, color=f"C{i}")[0], ax.plot([], [], "o", markersize=6, color=f"C{i}")[0])
+             for i in range(len(x))]
 
     def draw(step: int) -> list[Any]:
         ax.set_title(f"{title}{', ' if title else ''}step {int(data.step[step])}", fontsize=11)
