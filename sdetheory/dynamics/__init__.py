@@ -1,13 +1,21 @@
 """Update rules and SDEs of SGD on a loss, one file each; each is a process for `simulate`."""
 
+from .affine_moments import AffineMoments, affine_law, affine_moments, stationary_moments
 from .gradient_flow import GradientFlow
+from .noisy_gd import NoisyGD
 from .phases import Phase, phases_of_ends, phases_of_losses
+from .random_linear_sde import random_linear_sde
 from .sgd import SGD
 from .sgd_sde import SGDSDE
+from .single_batch_near_miss import SingleBatchNearMiss
 from .sphere_sde import EffectiveDynamics, SphereDiffusion
+from .stationary_covariance import sde_stationary_covariance, svag_stationary_covariance
+from .svag import SVAG, PerEffectiveStep
 from .uv_maps import OutputCurvatureMap, ReducedStart, SumDifferenceMap, UniversalMap
 from .uv_weights import UVDescent, UVProducts
 
-__all__ = ["SGD", "SGDSDE", "EffectiveDynamics", "GradientFlow", "OutputCurvatureMap", "Phase", "ReducedStart",
-           "SphereDiffusion", "SumDifferenceMap", "UVDescent", "UVProducts", "UniversalMap", "phases_of_ends",
-           "phases_of_losses"]
+__all__ = ["SGD", "SGDSDE", "SVAG", "AffineMoments", "EffectiveDynamics", "GradientFlow", "NoisyGD",
+           "OutputCurvatureMap", "PerEffectiveStep", "Phase", "ReducedStart", "SingleBatchNearMiss",
+           "SphereDiffusion", "SumDifferenceMap", "UVDescent", "UVProducts", "UniversalMap", "affine_law",
+           "affine_moments", "phases_of_ends", "phases_of_losses", "random_linear_sde", "sde_stationary_covariance",
+           "stationary_moments", "svag_stationary_covariance"]

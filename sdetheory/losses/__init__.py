@@ -4,6 +4,7 @@ from collections.abc import Callable
 
 import numpy as np
 
+from .alpha_stable_noise import AlphaStableNoise
 from .bn_linear import BatchNormLinear
 from .finite_sum import FiniteSum
 from .fixed_length_noise import FixedLengthNoise
@@ -14,6 +15,8 @@ from .minibatch_noise import MinibatchNoise
 from .multi_well import MultiWell, double_well
 from .normal_weights import NormalWeights
 from .quadratic import Quadratic
+from .random_linear import RandomLinear
+from .random_linear_noise import FiniteLawNoise, GaussianLinearNoise
 from .rayleigh_quotient import RayleighQuotient
 from .sphere_quartic import SphereQuartic, axis_wells
 from .tangent_noise import TangentNoise
@@ -22,10 +25,10 @@ from .two_layer_linear import TwoLayerLinear
 from .two_layer_relu import TwoLayerReLU
 from .uv_model import UVModel
 
-__all__ = ["NOISES", "REGISTRY", "BatchNormLinear", "FiniteSum", "FixedLengthNoise", "GradientNoise",
-           "IsotropicNoise", "Loss", "MinibatchNoise", "MultiWell", "NormalWeights", "Quadratic", "RayleighQuotient",
-           "SphereQuartic", "TangentNoise", "TwoLayerLinear", "TwoLayerReLU", "UVModel", "axis_wells", "double_well",
-           "toy_fraction"]
+__all__ = ["NOISES", "REGISTRY", "AlphaStableNoise", "BatchNormLinear", "FiniteLawNoise", "FiniteSum",
+           "FixedLengthNoise", "GaussianLinearNoise", "GradientNoise", "IsotropicNoise", "Loss", "MinibatchNoise",
+           "MultiWell", "NormalWeights", "Quadratic", "RandomLinear", "RayleighQuotient", "SphereQuartic",
+           "TangentNoise", "TwoLayerLinear", "TwoLayerReLU", "UVModel", "axis_wells", "double_well", "toy_fraction"]
 
 _MATRIX = np.array([[2.0, 0.5, -0.25, 0.0], [0.5, 1.0, 0.125, -0.5],
                     [-0.25, 0.125, -1.0, 0.75], [0.0, -0.5, 0.75, 0.5]])
@@ -54,6 +57,9 @@ REGISTRY: dict[str, Callable[[], Loss]] = {
     "uv_model": lambda: UVModel(3),
     "two_layer_linear": lambda: TwoLayerLinear(_INPUTS[:3, :2], [0.5, -1.0, 0.25], width=2, batch_size=2),
     "two_layer_relu": lambda: TwoLayerReLU(_INPUTS[:3, :2], [0.5, -1.0, 0.25], width=2, batch_size=1),
+    "random_linear": lambda: RandomLinear([0.25, 0.75], [-2.0, 3.0], [0.5, -1.0]),
+    "random_linear_matrices": lambda: RandomLinear([0.2, 0.5, 0.3], [np.diag(a) + _MATRIX[:3, :3] for a in _SPECTRA],
+                                                   _SPECTRA[::-1]),
     "quadratic": lambda: Quadratic([1.0, 0.5, 2.0], IsotropicNoise(0.5)),
 }
 

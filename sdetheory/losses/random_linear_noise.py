@@ -1,0 +1,145 @@
+r"""The noise of random linear gradients: drawn from a finite law, or Gaussian with the same covariance.
+
+.. math:: \xi(w, \gamma) = (A_\gamma - \bar A)w - (b_\gamma - \bar b),\; \gamma \sim p, \qquad
+          \xi(w, \zeta) = \sum_\gamma \sqrt{p_\gamma}\,\zeta_\gamma\,\bigl((A_\gamma - \bar A)w - (b_\gamma - \bar b)\bigr),
+          \; \zeta \sim N(0, I)
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from ..kernels import BlockFunction, block_function
+
+__all__ = ["FiniteLawNoise", "GaussianLinearNoise"]
+
+
+@block_function
+def add_drawn(W, U, G, S, thresholds, matrices, offsets):
+    """G ← G + D_γ w − e_γ, γ the number of thresholds that the uniform U[0] reaches."""
+    d, lanes = W.shape
+    for lane in range(lanes):
+        S[0, lane] = 0.0
+    for n in range(thresholds.size):
+        for lane in range(lanes):
+            S[0, lane] += 1.0 if U[0, lane] >= thresholds[n] else 0.0
+    for i in range(d):
+        for lane in range(lanes):
+            G[i, lane] -= offsets[int(S[0, lane]), i]
+        for k in range(d):
+            for lane in range(lanes):
+                G[i, lane] += matrices[int(S[0, lane]), i, k] * W[k, lane]
+
+
+@block_function
+def add_gaussian(W, Z, G, S, matrices, offsets):
+    """G ← G + Σ_γ z_γ (D_γ w − e_γ); √p is in D and e."""
+    d, lanes = W.shape
+    for n in range(offsets.shape[0]):
+        for i in range(d):
+            for lane in range(lanes):
+                S[0, lane] = -offsets[n, i]
+            for k in range(d):
+                for lane in range(lanes):
+                    S[0, lane] += matrices[n, i, k] * W[k, lane]
+            for lane in range(lanes):
+                G[i, lane] += Z[n, lane] * S[0, lane]
+
+
+class _LinearNoise:
+    """What the two laws share: n outcomes of probability p with centred matrices (n, d, d) and offsets (n, d)."""
+
+    scale_invariant = False
+    trace_kernel = None
+
+    def __init__(self, probabilities: NDArray[np.float64], matrices: NDArray[np.float64],
+                 offsets: NDArray[np.float64]) -> None:
+        self.probabilities, self.matrices, self.offsets = probabilities, matrices, offsets
+
+    def constant_trace(self, dim: int) -> float | None:
+        """None: the trace depends on the point."""
+        return None
+
+    def deviations(self, w: ArrayLike) -> NDArray[np.float64]:
+        """(A_γ − Ā)w − (b_γ − b̄) for every γ, shape (n, ..., d)."""
+        offsets = self.offsets.reshape(len(self.offsets), *(1,) * (np.ndim(w) - 1), -1)
+        return np.einsum("nik,...k->n...i", self.matrices, np.asarray(w, dtype=np.float64)) - offsets
+
+    def covariance(self, w: ArrayLike) -> NDArray[np.float64]:
+        """Σ(w), shape (..., d, d)."""
+        deviations = self.deviations(w)
+        return np.einsum("n,n...i,n...j->...ij", self.probabilities, deviations, deviations)
+
+    def trace(self, w: ArrayLike) -> NDArray[np.float64]:
+        """Tr Σ(w), shape (...,)."""
+        return np.trace(self.covariance(w), axis1=-2, axis2=-1)
+
+    def _check(self, dim: int) -> None:
+        if dim != self.offsets.shape[1]:
+            raise ValueError(f"noise: expected a loss in {self.offsets.shape[1]} dimensions, got {dim}; "
+                             "it belongs to the RandomLinear loss that made it")
+
+
+class FiniteLawNoise(_LinearNoise):
+    """The noise of one draw γ, from one uniform; `RandomLinear` makes it."""
+
+    kind = "uniform"
+
+    def components(self, dim: int) -> int:
+        """One uniform."""
+        self._check(dim)
+        return 1
+
+    @property
+    def thresholds(self) -> NDArray[np.float64]:
+        """p_1, p_1 + p_2, …, without the last, shape (n − 1,)."""
+        return np.cumsum(self.probabilities)[:-1]
+
+    def indices(self, u: ArrayLike) -> NDArray[np.int64]:
+        """The outcomes that the uniforms choose, of the shape of `u`."""
+        return np.searchsorted(self.thresholds, np.asarray(u), side="right").astype(np.int64)
+
+    def apply(self, w: ArrayLike, z: ArrayLike) -> NDArray[np.float64]:
+        """ξ(w, u), shape (..., d), for weights (..., d) and uniforms (..., 1)."""
+        chosen = self.indices(np.asarray(z)[..., 0])
+        one_hot = (chosen[..., None] == np.arange(len(self.probabilities))).astype(np.float64)
+        return np.einsum("...n,n...i->...i", one_hot, self.deviations(w))
+
+    @property
+    def gaussian(self) -> GaussianLinearNoise:
+        """Gaussian noise of the same covariance, from n normals."""
+        return GaussianLinearNoise(self.probabilities, self.matrices, self.offsets)
+
+    @property
+    def kernel(self) -> BlockFunction:
+        """f(W, U, G, S, thresholds, matrices, offsets): adds ξ to G."""
+        return BlockFunction(add_drawn, (self.thresholds, self.matrices, self.offsets), scratch=1)
+
+    def __repr__(self) -> str:
+        return f"FiniteLawNoise({len(self.probabilities)} outcomes)"
+
+
+class GaussianLinearNoise(_LinearNoise):
+    """Gaussian noise with the covariance of a finite law of linear gradients, from n normals."""
+
+    kind = "normal"
+
+    def components(self, dim: int) -> int:
+        """One normal an outcome."""
+        self._check(dim)
+        return len(self.probabilities)
+
+    def apply(self, w: ArrayLike, z: ArrayLike) -> NDArray[np.float64]:
+        """ξ(w, ζ), shape (..., d), for weights (..., d) and normals (..., n)."""
+        weighted = np.sqrt(self.probabilities) * np.asarray(z, dtype=np.float64)
+        return np.einsum("...n,n...i->...i", weighted, self.deviations(w))
+
+    @property
+    def kernel(self) -> BlockFunction:
+        """f(W, Z, G, S, matrices, offsets): adds ξ to G."""
+        root = np.sqrt(self.probabilities)
+        return BlockFunction(add_gaussian, (root[:, None, None] * self.matrices, root[:, None] * self.offsets), scratch=1)
+
+    def __repr__(self) -> str:
+        return f"GaussianLinearNoise({len(self.probabilities)} outcomes)"
