@@ -120,6 +120,53 @@ verdict
 plot.verdict(verdict).figure
 
 # %% [markdown]
+# ## 4. A grid of runs
+#
+# `sweep=` turns parameters into dimensions of the result. Here gradient descent on $f = v^\top u/\sqrt n$ runs in every cell of a grid of learning
+# rates and widths, and theory draws the edges between its phases (claim CAT-3): below $2$ the loss falls; between the edges it grows first
+# and then converges in a flatter place, the catapult; above $4$ it diverges.
+
+# %%
+from sdetheory.dynamics.phases import phases_of_losses
+from sdetheory.theory import catapult
+
+CURVATURE, OUTPUT = 2.0, 1.0                     # the tangent kernel and the output of the net at the start
+rates, widths = np.linspace(0.5, 2.3, 181), np.unique(np.geomspace(4, 1000, 150).round())
+net = sdt.dynamics.OutputCurvatureMap(width=100, lr=1.0)
+grid = sdt.simulate(net, [OUTPUT, CURVATURE], n_steps=150, save_every=1, observe=["loss"], rng=0,
+                    sweep={"width": widths, "lr": rates})
+phases = phases_of_losses(grid.loss.isel(path=0).values, grid.diverged_at.isel(path=0).values)
+
+
+def draw(left, right):
+    """The picture of the README."""
+    lr, decay, kappa, drop = 0.2, 0.05, 10.0, 300
+    rest = sdt.theory.intrinsic_lr.equilibrium_effective_lr(lr=lr, weight_decay=decay, noise_trace=loss.noise_trace)
+    rule = sdt.SGD(loss, lr=lambda step: lr if step < drop else lr / kappa, weight_decay=decay)
+    for start, colour in [(0.5, "tab:blue"), (3.0, "tab:orange")]:
+        runs = sdt.simulate(rule, loss.sample_sphere((lr / rest * start) ** 0.5), n_steps=1500, n_paths=1000, save_every=6,
+                            observe=["effective_lr"], rng=1)
+        plot.ensemble(runs, "effective_lr", ax=left, color=colour, label=f"1000 runs of SGD, norm² {start:g} × equilibrium")
+    step = np.arange(0.0, drop + 1, 3)
+    for start in (0.5, 3.0):
+        closed = sdt.theory.intrinsic_lr.effective_lr(t=step, effective_lr0=rest / start, intrinsic_lr=lr * decay,
+                                                      noise_trace=loss.noise_trace)
+        left.plot(step, closed, "--", color="0.2", linewidth=1)
+    later = np.arange(0.0, 1200, 6)
+    left.plot(drop + later, rest * sdt.theory.intrinsic_lr.effective_lr_after_lr_drop(t=later, drop_factor=kappa, intrinsic_lr=lr * decay),
+              "--", color="0.2", linewidth=1, label="theory (ILR-3, ILR-7), nothing fitted")
+    left.set(yscale="log", title="SGD with weight decay, and a learning-rate drop", ylabel="effective learning rate η/‖w‖²")
+    left.legend(fontsize=8)
+    plot.phase_map(phases, rates * CURVATURE, widths, yscale="log", ax=right,
+                   growth_edge=CURVATURE * catapult.first_growth_edge(curvature=CURVATURE, f=OUTPUT, width=widths),
+                   divergence_edge=CURVATURE * catapult.divergence_edge(curvature=CURVATURE))
+    right.set(xlabel="learning rate × curvature at the start", ylabel="width", title=f"Phases of a two-layer linear net: {phases.size:,} runs")
+
+
+fig, axes = plt.subplots(1, 2, figsize=(12, 4.2), layout="constrained")
+draw(*axes)
+
+# %% [markdown]
 # ## Exercises
 #
 # 1. Make the prediction wrong by 1 %. Is the claim refuted? Look at `resolution` and `smallest_detectable` in the table above.
