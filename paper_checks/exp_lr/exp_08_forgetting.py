@@ -32,7 +32,7 @@ LRS = {0.9: 0.02, 0.5: 0.1}  # by momentum: effective steps lr/(1 − μ) of 0.2
 # (share of the largest ηλ with real roots, momentum, start): share 1 is the double root; "low" lies between the roots
 CASES = ((0.5, 0.9, 1.0), (0.5, 0.9, 1.2), (0.5, 0.9, "low"), (0.5, 0.5, 1.0), (0.9, 0.9, 1.0), (1.0, 0.9, 1.0), (1.0, 0.5, 1.0))
 # (share, momentum, start): the first two have complex roots, the others start below z2
-RUNAWAYS = ((1.1, 0.9, 1.0), (1.5, 0.5, 1.0), (0.5, 0.9, 0.9), (0.3, 0.5, 0.5))
+RUNAWAYS = ((1.5, 0.9, 1.0), (1.1, 0.5, 1.0), (0.5, 0.9, 0.9), (0.3, 0.5, 0.5))
 # A step computes v and w with eight roundings, of terms no larger than 1 + 1/α times a weight.
 ROUNDINGS = 16
 
@@ -177,7 +177,7 @@ def figure(run: Run) -> Figure:
         left.annotate(name, (1.01, value), xycoords=("axes fraction", "data"), va="center", fontsize=9)
     left.set(xlabel=r"step $t$", ylabel=r"$\alpha_t$", ylim=(0.8, 1.05), xlim=(-1, 80))
     left.set_title(r"Every start above $z_2$ ends at $z_1$ ($\mu=0.9$)", fontsize=10)
-    left.legend(frameon=False, fontsize=8, loc="lower right")
+    left.legend(frameon=False, fontsize=8, loc="lower left", bbox_to_anchor=(0.22, 0.0))
     rows = ((0, "tab:blue", r"$\eta\lambda=0.5\,(1-\sqrt{\mu})^2$"), (4, "tab:purple", r"$\eta\lambda=0.9\,(1-\sqrt{\mu})^2$"),
             (5, "tab:orange", r"double root: $\sqrt{\mu}/t$"))
     for i, colour, label in rows:
@@ -186,7 +186,7 @@ def figure(run: Run) -> Figure:
         right.semilogy(steps, _closed_form(*CASES[i]) - limit, color=colour, lw=1.2)
         right.semilogy(steps[1::4], run.data["alphas"][i][::4] - limit, "o", ms=3.5, mfc="none", color=colour, label=label)
     right.set(xlabel=r"step $t$", ylabel=r"$\alpha_t-z_1$", ylim=(1e-7, 0.3))
-    right.set_title(r"at the rate $z_2/z_1$; where the roots meet, like $1/t$", fontsize=10)
+    right.set_title(r"by $z_2/z_1$ a step, or like $1/t$", fontsize=10)
     right.legend(frameon=False, fontsize=8)
     return fig
 
