@@ -4,8 +4,8 @@ r"""EXP-3: the algebra of updates: what scalings do to a step, and weight decay 
           \qquad \Pi_1^c\Pi_2^{c^2}\,GD^1 = GD^1\,\Pi_1^c\Pi_2^{c^2}, \qquad
           GD^\rho = \Pi_2^\rho\,\Pi_1^\rho\,GD^1\,\Pi_2^{1/\rho}
 
-for a scale-invariant L and c, ρ > 0. So decay is multiplication of η by 1/ρ before and by ρ after the step, up to a scaling that L does not
-see. With momentum (cw, v/c, c²η). At random states, on minibatches of three losses. No clock.
+for a scale-invariant L and c, ρ > 0. So decay is multiplication of η by 1/ρ before and by ρ after the step,
+up to a scaling that L does not see. With momentum (cw, v/c, c²η). At random states, on minibatches of three losses. No clock.
 """
 
 from __future__ import annotations
@@ -164,6 +164,7 @@ claim = Claim(
     prediction=dict.fromkeys(NAMES, 0.0),
     simulation=measured,
     resolution=dict.fromkeys(NAMES, RESOLUTION),
-    negative_control=Control(r"half the powers on the learning rate: $\Pi_2^c$ and $\Pi_2^{1/\sqrt\rho}$", simulation=half_powers),
+    negative_control=Control(r"half the powers on the learning rate: $\Pi_2^c$ and $\Pi_2^{1/\sqrt\rho}$",
+                             simulation=half_powers),
     figure=figure,
 )

@@ -54,7 +54,8 @@ def figure(run: Run) -> Figure:
     colours = ("tab:blue", "tab:orange", "tab:green")
     for (lr, decay), style in zip(PAIRS, ("-", "--"), strict=True):
         rates = exp_lr.exponential_lr_without_momentum(step=steps, lr=lr, weight_decay=decay)
-        left.semilogy(steps, rates, color="tab:purple", ls=style, label=rf"$\tilde\eta_t$, $\eta\lambda={lr * decay:g}$, no decay")
+        left.semilogy(steps, rates, color="tab:purple", ls=style,
+                      label=rf"$\tilde\eta_t$, $\eta\lambda={lr * decay:g}$, no decay")
         left.semilogy(steps, np.full(STEPS, lr), color="0.5", ls=style, label=rf"$\eta={lr:g}$, $\lambda={decay:g}$")
     left.set(xlabel=r"step $t$", ylabel="learning rate")
     left.set_title("The same training, two schedules", fontsize=11)

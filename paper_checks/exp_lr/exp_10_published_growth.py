@@ -97,7 +97,8 @@ def figure(run: Run) -> Figure:
             fontsize=9)
     ax.set(xlabel="epoch of 391 steps", ylabel="learning rate", yticks=[0.1, 0.15, 0.2], yticklabels=["0.1", "0.15", "0.2"])
     ax.minorticks_off()
-    ax.set_title(f"Measured on {len(LOSSES)} losses, {PATHS} paths each: × {run.data['growth'].mean():.4f} an epoch", fontsize=11)
+    growth = run.data["growth"].mean()
+    ax.set_title(f"Measured on {len(LOSSES)} losses, {PATHS} paths each: × {growth:.4f} an epoch", fontsize=11)
     ax.legend(frameon=False, fontsize=9, loc="upper left")
     return fig
 

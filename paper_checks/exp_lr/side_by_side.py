@@ -2,7 +2,8 @@ r"""Two runs of SGD side by side on the same minibatches, and how far rounding m
 
 One has weight decay, (η_t, λ_t, μ_t) and the start (w_0, v_0); the other has none, and in exact arithmetic
 
-.. math:: \tilde w_t = P_t w_t, \qquad \tilde\eta_t = P_tP_{t+1}\,\eta_t, \qquad \tilde w_0 = w_0, \quad \tilde v_0 = v_0 + \beta w_0.
+.. math:: \tilde w_t = P_t w_t, \qquad \tilde\eta_t = P_tP_{t+1}\,\eta_t, \qquad \tilde w_0 = w_0, \quad
+          \tilde v_0 = v_0 + \beta w_0.
 
 Minibatch t of path p is a function of (seed, p, t) alone, so both see the same losses L_t. Clock: steps.
 """
