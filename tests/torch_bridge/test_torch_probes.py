@@ -75,7 +75,8 @@ def test_running_statistics_are_not_moved_by_a_probe():
     with torch.random.fork_rng(devices=[]):
         model = nn.Sequential(nn.Linear(64, 8), nn.BatchNorm1d(8), nn.Linear(8, 10)).double()
     before = {k: v.clone() for k, v in model.state_dict().items()}
-    gradient_moments(model, cross_entropy, [DATA.minibatches(16, rng=0)[k] for k in range(2)], {"all": list(model.parameters())})
+    batches = DATA.minibatches(16, rng=0)
+    gradient_moments(model, cross_entropy, [batches[0], batches[1]], {"all": list(model.parameters())})
     assert all(torch.equal(before[k], v) for k, v in model.state_dict().items())
 
 
