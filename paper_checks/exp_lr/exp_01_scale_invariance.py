@@ -76,8 +76,8 @@ def residuals(loss: Any, unit: Array) -> tuple[list[Array], list[Array]]:
     size = max(np.linalg.norm(gradients, axis=1).max(), np.linalg.norm(hessians, axis=(1, 2)).max())
     # An entry goes through sums over the d weights and the samples of a batch and over the batches, and fewer than 40
     # other operations: some m roundings, each a relative perturbation of a weight or a datum. On the data the results
-    # depend as on the weights: m eps times the sum of |w_i| ‖d·/dw_i‖ (central differences), twice; and m eps of the terms, which
-    # are as large as the largest result.
+    # depend as on the weights: m eps times the sum of |w_i| ‖d·/dw_i‖ (central differences), twice; and m eps of the
+    # terms, which are as large as the largest result.
     step, moved_gradient, moved_hessian = 1e-5, 0.0, 0.0
     for e in np.eye(unit.shape[1]):
         ends = unit * (1 + step * e), unit * (1 - step * e)

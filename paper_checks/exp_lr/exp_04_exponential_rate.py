@@ -20,7 +20,7 @@ from sdetheory.claims import Claim, Control, Relative, Run
 from sdetheory.theory import exp_lr
 
 STEPS = 400
-PAIRS = ((0.2, 0.05), (0.3, 0.1))  # (lr, weight decay): the rate grows by e^8 and e^24
+PAIRS = ((0.2, 0.05), (0.2, 0.1))  # (lr, weight decay): the rate grows by e^8 and e^16
 NAMES = ("loss", "direction", "sq_norm")
 
 

@@ -19,9 +19,10 @@ from sdetheory.claims import Claim, Control, Relative, Run
 from sdetheory.symbolic import Derivation
 from sdetheory.theory import exp_lr
 
-# The smaller root of the second triple is 0.52: ‖w̃‖⁴ is e^629 at the end, within range.
+# The smaller root of the second triple is 0.51: ‖w̃‖⁴ is e^646 at the end, within range.
 STEPS = 240
-TRIPLES = ((0.2, 0.01, 0.9), (0.4, 0.05, 0.5))  # (lr, weight decay, momentum)
+# Small enough for runs that are not chaotic: else rounding, and the bound on it, grow exponentially
+TRIPLES = ((0.05, 0.02, 0.9), (0.1, 0.1, 0.5))  # (lr, weight decay, momentum)
 CASES = tuple((triple, root) for triple in TRIPLES for root in (exp_lr.larger_root, exp_lr.smaller_root))
 
 

@@ -26,11 +26,11 @@ from sdetheory.translate import remove_weight_decay
 
 STEPS = 300
 SCHEDULES = {
-    "constant": (Constant(0.2), Constant(0.01)),
-    "step decay": (StepDecay(0.3, (100, 200), 0.25), Constant(0.01)),
-    "cosine": (Cosine(0.3, STEPS, 0.003), Cosine(0.02, STEPS)),
-    "triangular": (Triangular(0.05, 0.25, period=60), StepDecay(0.02, (150,), 0.5)),
-    "warm-up": (WarmUp(50) * Constant(0.3), WarmUp(100) * Constant(0.02)),
+    "constant": (Constant(0.1), Constant(0.03)),
+    "step decay": (StepDecay(0.12, (100, 200), 0.25), Constant(0.03)),
+    "cosine": (Cosine(0.12, STEPS, 0.001), Cosine(0.06, STEPS)),
+    "triangular": (Triangular(0.02, 0.12, period=60), StepDecay(0.06, (150,), 0.5)),
+    "warm-up": (WarmUp(50) * Constant(0.12), WarmUp(100) * Constant(0.06)),
     "random": None,
 }
 MOMENTUM = 0.8  # (1 − √μ)² = 0.011 bounds ηλ of a constant schedule (EXP-7); all but the random one stay below
@@ -42,7 +42,7 @@ def _tables(run: Run) -> dict[str, Tables]:
     found: dict[str, Tables] = {name: (pair[0].table(STEPS), pair[1].table(STEPS), MOMENTUM)
                                 for name, pair in SCHEDULES.items() if pair is not None}
     draws = np.random.default_rng(np.random.SeedSequence(run.rng.entropy, spawn_key=(*run.rng.spawn_key, 0)))
-    found["random"] = (draws.uniform(0.1, 0.3, STEPS), draws.uniform(0, 0.02, STEPS), draws.uniform(0, 0.7, STEPS))
+    found["random"] = (draws.uniform(0.05, 0.15, STEPS), draws.uniform(0, 0.04, STEPS), draws.uniform(0, 0.7, STEPS))
     return found
 
 
