@@ -272,6 +272,8 @@ def test_the_largest_batch_is_the_last_for_which_matching_runs_exist():
     assert last <= found < last + 0.1
     assert exists(found * (1 - 1e-9)) and not exists(found * (1 + 1e-9))
     assert svag.batch_factor_bound(batch_factor=found, **values) == pytest.approx(found, rel=1e-13)
+    least = svag.least_similarity(batch_factor=found, **{k: v for k, v in values.items() if k != "similarity"})
+    assert least == pytest.approx(np.sqrt(2), rel=1e-13)
     assert found < svag.simple_batch_factor_bound(similarity=np.sqrt(2), sq_grad=1.0, noise_trace=4.0)
 
 

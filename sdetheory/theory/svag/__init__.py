@@ -40,7 +40,7 @@ from .linear_gradients import (
     svag_mean,
     svag_second_moment_step,
 )
-from .linear_scaling import batch_factor_bound, largest_batch_factor, simple_batch_factor_bound
+from .linear_scaling import batch_factor_bound, largest_batch_factor, least_similarity, simple_batch_factor_bound
 from .modified_equation import first_order_mean_error, modified_drift, modified_loss, second_order_mean_error
 from .noise_shape import fourth_moment_gap, sde_second_moment_gap, skewed_step_gap, symmetric_step_gap, third_moment_gap
 from .one_step import one_step_mean_gap, one_step_second_moment_gap, one_step_third_moment_gap
@@ -76,7 +76,7 @@ def by_claim(claim: str) -> tuple[Formula, ...]:
 __all__ = [
     "FORMULAS", "by_claim", "amplified_covariance", "amplified_third_moment", "batch_factor_bound",
     "descent_over_flow", "first_order_mean_error", "first_weight", "fourth_moment_gap", "largest_batch_factor",
-    "largest_signal_to_noise", "least_noise_to_signal", "mean_error", "modified_drift", "modified_loss",
+    "largest_signal_to_noise", "least_noise_to_signal", "least_similarity", "mean_error", "modified_drift", "modified_loss",
     "near_miss_covariance", "near_miss_noise", "one_step_mean_gap", "one_step_second_moment_gap",
     "one_step_third_moment_gap", "sde_equilibrium_sq_norm", "sde_mean", "sde_second_moment_gap",
     "sde_second_moment_rate", "sde_stationary_covariance", "sde_stationary_variance", "second_moment_error",

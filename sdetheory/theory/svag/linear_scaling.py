@@ -94,3 +94,25 @@ def simple_batch_factor_bound(similarity, sq_grad, noise_trace):
     16.0
     """
     return similarity**2 * (1 + noise_trace / sq_grad)
+
+
+def _derive_least(claimed: sympy.Expr) -> Derivation:
+    d = Derivation("How far two runs must be apart")
+    gap = scaling_gap(d)
+    d.step(r"Not negative, so $C^2\ge(\kappa G+N)/(\rho(G+N))$.", sympy.solve(gap, C**2)[0])
+    return d.residual("C at equality", sympy.simplify(gap.subs(C, claimed)))
+
+
+@closed_form("SVAG-7", _derive_least, meanings=_MEANINGS,
+             needs=lambda lr, weight_decay, batch_factor, sq_grad: [batch_factor * lr * weight_decay < 2,
+                                                                    lr * weight_decay < 2, sq_grad > 0])
+def least_similarity(batch_factor, lr, weight_decay, sq_grad, noise_trace):
+    r"""The least C within which R, G and κN of SGD at (B, lr) and (κB, κ lr) can agree at stationarity.
+
+    It grows with κ ≥ 1, and is C where κ is `largest_batch_factor` of C.
+
+    >>> round(least_similarity(batch_factor=13.0, lr=0.1, weight_decay=1e-12, sq_grad=1.0, noise_trace=3.0), 9)
+    2.0
+    """
+    rho = (2 - batch_factor * lr * weight_decay) / (2 - lr * weight_decay)
+    return sympy.sqrt((batch_factor * sq_grad + noise_trace) / (rho * (sq_grad + noise_trace)))

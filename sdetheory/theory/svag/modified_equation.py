@@ -65,7 +65,7 @@ def modified_drift(lr, gradient, hessian):
 
 def _derive_loss(claimed: sympy.Expr) -> Derivation:
     d = Derivation("The modified loss")
-    for dim in (2, 3):
+    for dim in (1, 2):
         problem = GenericProblem(dim)
         modified = claimed.subs({LOSS: problem.loss, SQ: problem.gradient.dot(problem.gradient)})
         second_order(d, problem, [-modified.diff(y) for y in problem.y])
@@ -74,7 +74,7 @@ def _derive_loss(claimed: sympy.Expr) -> Derivation:
 
 @closed_form("SVAG-11", _derive_loss, clock="flow", meanings=MEANINGS, assumptions={"loss": {"real": True}})
 def modified_loss(lr, loss, sq_grad):
-    r"""The loss whose gradient is the drift of the SDE of weak order 2; shown for generic L and Σ in d = 2 and 3.
+    r"""The loss whose gradient is the drift of the SDE of weak order 2; shown for generic L and Σ in d = 1 and 2.
 
     >>> modified_loss(lr=0.5, loss=1.0, sq_grad=4.0)
     1.5
