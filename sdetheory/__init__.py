@@ -17,8 +17,8 @@ _WHERE = {
     "expect": "expectation", "Resolution": "evidence", "Between": "evidence", "verify_all": "claims",
 }
 _ROOMS = ("claims", "dynamics", "evidence", "hypotheses", "kernels", "losses", "plot", "random", "references",
-          "scaling_rule", "schedules", "schemes", "sde", "simulation", "sphere", "stats", "symbolic", "theory", "torch", "translate",
-          "validation", "verdicts")
+          "scaling_rule", "schedules", "schemes", "sde", "simulation", "sphere", "stats", "symbolic", "theory",
+          "torch", "translate", "validation", "verdicts")
 
 __all__ = ["__version__", *_WHERE, *_ROOMS]
 

@@ -144,8 +144,9 @@ def scaling_sweep(loss_at: Callable[[float], Any], w0: Any, *, lr: float, weight
     -------
     xarray.Dataset
         Along `batch_factor`: `sq_norm`, `sq_grad`, `noise_trace` (R, G, N), `balance`, their ratios to κ = 1
-        (`noise_trace_ratio` is κN'/N), each with `_stderr` over paths; `apart`, the C within which the three ratios are; `least_similarity`,
-        the C that theory demands (SVAG-7); `n_finite`. Attributes: `largest_batch_factor` and `similarity`.
+        (`noise_trace_ratio` is κN'/N), each with `_stderr` over paths; `apart`, the C within which the three ratios are;
+        `least_similarity`, the C that theory demands (SVAG-7); `n_finite`. Attributes: `largest_batch_factor` and
+        `similarity`.
 
     Raises
     ------
