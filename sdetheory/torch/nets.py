@@ -23,7 +23,7 @@ from torch import Tensor, nn
 from ..random import RNG, seed_sequence
 from ..validation import integer, number
 
-__all__ = ["ACTIVATIONS", "NORMS", "TINY", "PreActivationBlock", "ScaledLinear", "cnn", "mlp", "preresnet"]
+__all__ = ["ACTIVATIONS", "NORMS", "TINY", "PreActivationBlock", "ScaledLinear", "UnitRows", "cnn", "mlp", "preresnet"]
 
 #: an ε below the rounding of every variance that a float32 net meets
 TINY = 1e-30
@@ -64,12 +64,17 @@ def _normalisation(norm: str, features: int, *, positions: bool, affine: bool, e
     return nn.Identity()
 
 
+class UnitRows(nn.Module):
+    """Weight normalisation with fixed lengths: each row v of W is √2 v/‖v‖; torch's own has no rule for `vmap`."""
+
+    def forward(self, v: Tensor) -> Tensor:
+        return 2**0.5 * v / torch.linalg.vector_norm(v.flatten(1), dim=1).reshape(-1, *[1] * (v.ndim - 1))
+
+
 def _weights(layer: nn.Module, norm: str) -> nn.Module:
-    """The layer with its rows normalised and their lengths fixed, if that is the normalisation."""
-    if norm != "weight":
-        return layer
-    layer = nn.utils.parametrizations.weight_norm(layer)
-    layer.parametrizations.weight.original0.requires_grad_(False)
+    """The layer, its rows normalised if that is the normalisation."""
+    if norm == "weight":
+        nn.utils.parametrize.register_parametrization(layer, "weight", UnitRows())
     return layer
 
 
@@ -89,10 +94,8 @@ def _built(build: Callable[[], nn.Module], rng: RNG, gain: float, last_layer: st
             if isinstance(layer, nn.Linear | nn.Conv2d):
                 fan_in = 1 if isinstance(layer, ScaledLinear) else layer.weight[0].numel()
                 fresh = torch.randn(layer.weight.shape, generator=draw, dtype=torch.float64) * gain / fan_in**0.5
-                if nn.utils.parametrize.is_parametrized(layer, "weight"):
-                    layer.weight = fresh.to(layer.weight.dtype)
-                else:
-                    layer.weight.copy_(fresh)
+                rows = layer.parametrizations.weight.original if hasattr(layer, "parametrizations") else layer.weight
+                rows.copy_(fresh)
     if _choice("last_layer", last_layer, ("fixed", "trained")) == "fixed":
         net.head.requires_grad_(False)
     return net.to(device)
