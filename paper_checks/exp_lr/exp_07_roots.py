@@ -178,10 +178,10 @@ claim = Claim(
     "EXP-7",
     title="The roots, and where no exponential schedule exists",
     paper="exp_lr",
-    statement=r"For $0<\mu<1$ and $x=\eta\lambda\ge0$ the roots of $z^2-(1+\mu-x)z+\mu$ are positive iff $x\le(1-\sqrt{\mu})^2$; then "
-              r"$0<z_2\le\sqrt{\mu}\le z_1\le1$, $z_1=1-x/(1-\mu)-\mu x^2/(1-\mu)^3+O(x^3)$ and $x/(1-\mu)\le1-z_1$. Between "
-              r"$(1\mp\sqrt{\mu})^2$ they are complex, above negative: no positive exponential schedule exists, and the "
-              r"translator refuses by this name.",
+    statement=r"For $0<\mu<1$ and $x=\eta\lambda\ge0$ the roots of $z^2-(1+\mu-x)z+\mu$ are positive iff "
+              r"$x\le(1-\sqrt{\mu})^2$; then $0<z_2\le\sqrt{\mu}\le z_1\le1$, $z_1=1-x/(1-\mu)-\mu x^2/(1-\mu)^3+O(x^3)$ "
+              r"and $x/(1-\mu)\le1-z_1$. Between $(1\mp\sqrt{\mu})^2$ they are complex, above negative: no positive "
+              r"exponential schedule exists, and the translator refuses by this name.",
     derivation=derivation,
     prediction=prediction,
     simulation=simulation,

@@ -30,7 +30,8 @@ UNIT = np.finfo(float).eps / 2
 STEPS, LONGEST = 120, 250  # of the runs that stay above 0, and of those that do not
 LRS = {0.9: 0.02, 0.5: 0.1}  # by momentum: effective steps lr/(1 − μ) of 0.2
 # (share of the largest ηλ with real roots, momentum, start): share 1 is the double root; "low" lies between the roots
-CASES = ((0.5, 0.9, 1.0), (0.5, 0.9, 1.2), (0.5, 0.9, "low"), (0.5, 0.5, 1.0), (0.9, 0.9, 1.0), (1.0, 0.9, 1.0), (1.0, 0.5, 1.0))
+CASES: tuple[tuple[float, float, float | str], ...] = (
+    (0.5, 0.9, 1.0), (0.5, 0.9, 1.2), (0.5, 0.9, "low"), (0.5, 0.5, 1.0), (0.9, 0.9, 1.0), (1.0, 0.9, 1.0), (1.0, 0.5, 1.0))
 # (share, momentum, start): the first two have complex roots, the others start below z2
 RUNAWAYS = ((1.5, 0.9, 1.0), (1.1, 0.5, 1.0), (0.5, 0.9, 0.9), (0.3, 0.5, 0.5))
 # A step computes v and w with eight roundings, of terms no larger than 1 + 1/α times a weight.
@@ -120,7 +121,8 @@ def _contraction(alpha: np.ndarray, bound: np.ndarray, share: float, mu: float) 
 
 def _refuses(share: float, mu: float, start: float) -> bool:
     try:
-        remove_weight_decay(**_values(share, mu), n_steps=LONGEST, start=start)
+        at = _values(share, mu)
+        remove_weight_decay(at["lr"], at["weight_decay"], mu, n_steps=LONGEST, start=start)
     except HypothesisError:
         return True
     return False
@@ -197,8 +199,8 @@ claim = Claim(
     paper="exp_lr",
     statement=r"For constant $\eta,\lambda$ the recursion of EXP-6 is a Möbius map: $(\alpha_t-z_1)/(\alpha_t-z_2)$ shrinks by "
               r"$z_2/z_1$ a step. At the double root forgetting is algebraic, "
-              r"$1/(\alpha_t-\sqrt{\mu})=1/(\alpha_0-\sqrt{\mu})+t/\sqrt{\mu}$; a start below $z_2$ runs to $\alpha\le0$; complex "
-              r"roots never forget.",
+              r"$1/(\alpha_t-\sqrt{\mu})=1/(\alpha_0-\sqrt{\mu})+t/\sqrt{\mu}$; a start below $z_2$ runs to $\alpha\le0$; "
+              r"complex roots never forget.",
     derivation=derivation,
     prediction=prediction,
     simulation=simulation,

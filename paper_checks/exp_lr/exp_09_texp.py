@@ -191,10 +191,10 @@ def derivation() -> Derivation:
                     exp_lr.norm_forgetting_rate):
         whole.including(formula.derivation)
     z1, former, z2 = symbol("alpha"), symbol("previous_alpha"), sympy.Symbol("z2", positive=True)
-    lr, old = symbol("lr"), symbol("previous_lr")
-    offset = exp_lr.texp_buffer_correction.expr * lr * z2 / (1 - z2 / z1)
-    whole.step(r"Without it the buffer holds $-c\,\tilde w_T/P_T^2$ too much, which moves $\tilde w$ by $-\tilde\eta_k\mu^{k-T+1}$ "
-               r"times that at step $k$; $\tilde\eta_k=P_T^2\eta_Iz_1^{-2(k-T)-1}$ and $\mu=z_1z_2$ sum to", offset)
+    offset = exp_lr.texp_buffer_correction.expr * symbol("lr") * z2 / (1 - z2 / z1)
+    whole.step(r"Without it the buffer holds $-c\,\tilde w_T/P_T^2$ too much, which moves $\tilde w$ by "
+               r"$-\tilde\eta_k\mu^{k-T+1}$ times that at step $k$; $\tilde\eta_k=P_T^2\eta_Iz_1^{-2(k-T)-1}$ and "
+               r"$\mu=z_1z_2$ sum to", offset)
     # the decay with which z1 is a root
     decay = exp_lr.equivalent_weight_decay.expr.subs(symbol("momentum"), z1 * z2)
     first = exp_lr.alpha_step.expr.subs({z1: former, DECAY: decay, symbol("momentum"): z1 * z2}, simultaneous=True)
@@ -237,10 +237,10 @@ claim = Claim(
     title="Step decay is a tapered exponential schedule",
     paper="exp_lr",
     statement=r"Step decay with weight decay gives the functions of TEXP, which multiplies by $\alpha_I^{-2}$ a step and by "
-              r"$(\eta_I/\eta_{I-1})\alpha_I^{-1}\alpha_{I-1}^{-1}$ at a boundary: exactly for $\mu=0$, and for $\mu>0$ with one "
-              r"buffer correction a boundary; the schedule of EXP-6 is exact with none. Plain TEXP forgets the error of its "
-              r"growth factor by $z_2/z_1$ a step, keeps the factor $[(\alpha_{T+1}-z_2)/(z_1-z_2)]^2$, and displaces $w$ along "
-              r"itself, which fades at the rate $-4\ln z_1\approx4\eta\lambda/(1-\mu)$ only.",
+              r"$(\eta_I/\eta_{I-1})\alpha_I^{-1}\alpha_{I-1}^{-1}$ at a boundary: exactly for $\mu=0$, and for $\mu>0$ "
+              r"with one buffer correction a boundary; the schedule of EXP-6 is exact with none. Plain TEXP forgets the "
+              r"error of its growth factor by $z_2/z_1$ a step, keeps the factor $[(\alpha_{T+1}-z_2)/(z_1-z_2)]^2$, and "
+              r"displaces $w$ along itself, which fades at the rate $-4\ln z_1\approx4\eta\lambda/(1-\mu)$ only.",
     derivation=derivation,
     prediction=prediction,
     simulation=simulation,

@@ -118,7 +118,7 @@ def simulation(run: Run) -> dict[str, Any]:
         crossings += one
         delays += other
         counts.append(_spikes(found["loss"], LOW, HIGH))
-        run.data[x] = found
+        run.data[f"{x:g}"] = found
     run.data["without"] = _descent(RATES[-1], 0.0, without)
     factors = []
     for x in RATES:  # with a buffer of momentum 0: the kernel that EXP-7 has compiled
@@ -163,7 +163,7 @@ def tight_logistic(run: Run) -> dict[str, Any]:
 
 
 def derivation() -> Derivation:
-    """The factor near a minimum of any scale-invariant loss, its threshold and when it is reached; no such threshold without."""
+    """The factor near a minimum of any scale-invariant loss, its threshold, when it is reached; none without it."""
     whole = Derivation("No convergence")
     for formula in (exp_lr.deviation_factor, exp_lr.instability_threshold, exp_lr.time_to_instability,
                     exp_lr.plain_deviation_factor):
@@ -176,7 +176,7 @@ def figure(run: Run) -> Figure:
     fig = Figure(figsize=(7.8, 4.2), layout="constrained")
     axes = fig.subplots(2, 2, sharex="col")
     x = RATES[1]
-    found, steps = run.data[x], np.arange(round(6 / x))
+    found, steps = run.data[f"{x:g}"], np.arange(round(6 / x))
     top, bottom = axes[:, 0]
     top.plot(steps, found["loss"][0][: steps.size], color="tab:red", lw=1, label=rf"decay, $\eta\lambda={x:g}$")
     without = run.data["without"]["loss"]
@@ -210,11 +210,12 @@ claim = Claim(
     "EXP-12",
     title="Normalisation and weight decay together do not converge",
     paper="exp_lr",
-    statement=r"On $L=x^2/(x^2+y^2)$ GD with decay loses stability once $\eta/r^2>1-\eta\lambda$, whatever $\eta$, and the loss spikes "
-              r"again and again; without decay, or on $L=x^2/2$ with decay, it converges. In general the threshold is "
-              r"$2(1-\eta\lambda)/h$, reached $\ln(2(1-\eta\lambda)\|w\|^2/(\eta h))/(2|\ln(1-\eta\lambda)|)$ steps after a norm $\|w\|$. "
-              r"SGD on a batch-normalised linear classifier does the same if all batches agree on an isolated minimum; where "
-              r"their gradients differ there, an equilibrium norm exists and spikes need not appear.",
+    statement=r"On $L=x^2/(x^2+y^2)$ GD with decay loses stability once $\eta/r^2>1-\eta\lambda$, whatever $\eta$, and the "
+              r"loss spikes again and again; without decay, or on $L=x^2/2$ with decay, it converges. In general the "
+              r"threshold is $2(1-\eta\lambda)/h$, reached $\ln(2(1-\eta\lambda)\|w\|^2/(\eta h))/(2|\ln(1-\eta\lambda)|)$ "
+              r"steps after a norm $\|w\|$. SGD on a batch-normalised linear classifier does the same if all batches agree "
+              r"on an isolated minimum; where their gradients differ there, an equilibrium norm exists and spikes need not "
+              r"appear.",
     derivation=derivation,
     prediction=prediction,
     simulation=simulation,
