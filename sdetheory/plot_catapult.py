@@ -118,7 +118,7 @@ def phase_map(phases: ArrayLike, x: ArrayLike, y: ArrayLike, *, growth_edge: Arr
         handles += ax.plot(centres["x"][column], centres["y"][row], "x", color="#c62828", markersize=4, linewidth=0,
                            label=f"misclassified: {wrong.sum()} of {wrong.size}")
         ax.set_xlim(*_corners(centres["x"], xscale)[[0, -1]])
-    ax.legend(handles=handles, fontsize=8, loc="upper right", framealpha=0.9)
+    ax.legend(handles=handles, fontsize=8, ncols=3, frameon=False, loc="upper center", bbox_to_anchor=(0.5, -0.17))
     return ax
 
 

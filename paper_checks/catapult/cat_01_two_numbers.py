@@ -3,8 +3,8 @@ r"""CAT-1: gradient descent on 2n weights of the uv model is a map of two number
 .. math:: f = \frac{v^\top u}{\sqrt n},\quad L = \frac{f^2}{2},\quad \lambda = \frac{\|u\|^2+\|v\|^2}{n}: \qquad
           f' = \Bigl(1-\eta\lambda+\frac{\eta^2f^2}{n}\Bigr)f, \qquad \lambda' = \lambda + \frac{\eta f^2}{n}(\eta\lambda-4)
 
-The weights are updated one by one, by the engine's gradient descent and by a pass of its own; f and λ are summed up from them at
-every step and held against the iterated formulas, from the lazy phase to near the edge of divergence. Clock: steps.
+The weights are updated one by one, by the engine's gradient descent and by a pass of its own; f and λ are summed up from them
+at every step and held against the iterated formulas, from the lazy phase to near the edge of divergence. Clock: steps.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from matplotlib.figure import Figure
 
 import sdetheory as sdt
 from paper_checks.catapult.rounding import iterated, rounding_along
-from paper_checks.catapult.starts import normal_weights
+from paper_checks.catapult.starts import OBSERVED, normal_weights
 from sdetheory.claims import Claim, Control, Run
 from sdetheory.dynamics.uv_maps import OutputCurvatureMap, SumDifferenceMap
 from sdetheory.dynamics.uv_weights import UVDescent
@@ -53,11 +53,12 @@ def simulation(run: Run) -> dict[str, Any]:
     options = dict(n_steps=STEPS, save_every=1, n_paths=NETS, rng=run.rng, sweep={"lr": LRS})
     for width, seed in zip((*WIDTHS, ENGINE_WIDTH), run.rng.spawn(len(WIDTHS) + 1), strict=True):
         w0 = normal_weights(width, NETS, seed, CURVATURE)
-        ways: list[tuple[Any, Any, list]] = [(SumDifferenceMap(width=width, lr=1.0), SumDifferenceMap.reduce(w0), by_norms)]
+        ways: list[tuple[Any, Any, list, list[str]]] = [
+            (SumDifferenceMap(width=width, lr=1.0), SumDifferenceMap.reduce(w0), by_norms, ["f", "curvature"])]
         if width != ENGINE_WIDTH:
-            ways.append((UVDescent(width=width, lr=1.0), w0, pieces))
-        for process, start, where in ways:
-            runs = sdt.simulate(process, start, observe=["f", "curvature"], **options)
+            ways.append((UVDescent(width=width, lr=1.0), w0, pieces, OBSERVED))
+        for process, start, where, observe in ways:
+            runs = sdt.simulate(process, start, observe=observe, **options)
             where.append(_against_formulas(runs.f.values, runs.curvature.values, width))
             if width == 64 and where is pieces:
                 run.data["runs"], run.data["bound"], run.data["gap"] = runs, where[-1][1], where[-1][0]
@@ -124,7 +125,7 @@ claim = Claim(
     derivation=derivation,
     prediction={"output": 0.0, "curvature": 0.0, "output, by two norms": 0.0, "curvature, by two norms": 0.0},
     simulation=simulation,
-    resolution={name: RESOLUTION for name in ("output", "curvature", "output, by two norms", "curvature, by two norms")},
+    resolution=dict.fromkeys(("output", "curvature", "output, by two norms", "curvature, by two norms"), RESOLUTION),
     negative_control=Control("the two layers take their steps in turns, the second along the gradient at the new first",
                              simulation=in_turns),
     figure=figure,

@@ -11,7 +11,9 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-__all__ = ["normal_weights", "weights_at"]
+__all__ = ["OBSERVED", "normal_weights", "weights_at"]
+
+OBSERVED = ["f", "curvature", "balance"]  # of all weights, in every claim: one kernel
 
 
 def weights_at(curvature: ArrayLike, output: ArrayLike, width: int, seed: np.random.SeedSequence) -> NDArray[np.float64]:
