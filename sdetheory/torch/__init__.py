@@ -3,7 +3,7 @@
 | what | where |
 |---|---|
 | small nets with every normalisation, PreResNet | `nets` |
-| digits, teacher–student, CIFAR-10 from a folder, minibatches by step number | `data` |
+| digits, teacher–student, minibatches by step number; CIFAR-10 from a folder | `data`, `cifar` |
 | which parameters of my net are scale-invariant, and what breaks it | `invariance` |
 | norms, effective and intrinsic lr, angles, G and N along a run | `probes` |
 | a translated schedule as an `LRScheduler` | `schedulers` |
@@ -11,6 +11,7 @@
 | sharpness and the top of the NTK, with residual bounds | `curvature` |
 | a training loop that keeps a run that diverges | `training` |
 | many small nets trained at once | `ensembles` |
+| a device, or why there is none | `devices` |
 
 Needs the extra `sdetheory[torch]`; nothing else of the library loads it.
 """

@@ -20,6 +20,7 @@ from torch import Tensor
 
 from ..random import RNG, seed_sequence, stream_key, uniforms
 from ..validation import integer, number
+from .devices import available_device
 from .nets import mlp
 
 __all__ = ["Data", "Minibatches", "checked_batch", "digits", "teacher_student"]
@@ -37,6 +38,8 @@ class Data:
 
     def to(self, device: torch.device | str | None = None, dtype: torch.dtype | None = None) -> Data:
         """The same data on a device and in a format; targets that are classes stay whole numbers."""
+        device = None if device is None else available_device(device)
+
         def moved(x: Tensor) -> Tensor:
             return x.to(device=device, dtype=dtype if x.is_floating_point() else None)
 

@@ -29,6 +29,7 @@ from ..random import RNG, seed_sequence
 from ..translate.certificate import SLACK
 from ..validation import integer
 from .data import checked_batch
+from .devices import random_devices
 from .invariance_report import GroupTest, InvarianceReport
 from .nets import TINY
 
@@ -145,7 +146,7 @@ class _Tested:
         return point
 
     def outputs(self, weights: Weights) -> Any:
-        with torch.random.fork_rng(devices=[]):
+        with torch.random.fork_rng(devices=random_devices(self.model)):
             torch.manual_seed(0)  # dropout, the same at every scale
             return functional_call(self.model, dict(weights), (self.inputs,))
 

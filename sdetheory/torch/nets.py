@@ -22,6 +22,7 @@ from torch import Tensor, nn
 
 from ..random import RNG, seed_sequence
 from ..validation import integer, number
+from .devices import available_device
 
 __all__ = ["ACTIVATIONS", "NORMS", "TINY", "PreActivationBlock", "ScaledLinear", "UnitRows", "cnn", "mlp", "preresnet"]
 
@@ -98,7 +99,7 @@ def _built(build: Callable[[], nn.Module], rng: RNG, gain: float, last_layer: st
                 rows.copy_(fresh)
     if _choice("last_layer", last_layer, ("fixed", "trained")) == "fixed":
         net.head.requires_grad_(False)
-    return net.to(device)
+    return net if device is None else net.to(available_device(device))
 
 
 class _Net(nn.Sequential):

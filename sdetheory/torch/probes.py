@@ -25,6 +25,7 @@ from .. import __version__
 from ..theory.intrinsic_lr import momentum_angle, momentum_equilibrium_sq_norm, time_to_equilibrium
 from ..validation import integer, number
 from .data import Minibatches, checked_batch
+from .devices import random_devices
 from .invariance import InvarianceReport
 
 __all__ = ["QUANTITIES", "Probe", "gradient_moments", "undisturbed"]
@@ -45,7 +46,7 @@ def undisturbed(model: nn.Module) -> Any:
     """Leave buffers (running statistics) and torch's random state as they were."""
     buffers = {name: buffer.clone() for name, buffer in model.named_buffers()}
     try:
-        with torch.random.fork_rng(devices=sorted({p.device for p in model.parameters() if p.device.type == "cuda"}, key=str)):
+        with torch.random.fork_rng(devices=random_devices(model)):
             yield
     finally:
         with torch.no_grad():

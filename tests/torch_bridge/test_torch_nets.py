@@ -55,6 +55,14 @@ def test_the_ntk_parametrisation_gives_the_same_function_as_weights_over_the_roo
     assert abs(scaled.head.weight.std().item() - 1) < 5 / (2 * 160) ** 0.5
 
 
+@pytest.mark.skipif(torch.cuda.is_available(), reason="a GPU is there")
+def test_a_gpu_that_is_not_there_is_said_to_be_missing():
+    with pytest.raises(ValueError, match=r"device: expected one that is there, got 'cuda' with 0 CUDA device\(s\)"):
+        mlp(64, device="cuda", rng=0)
+    with pytest.raises(ValueError, match="device: expected 'cpu', 'cuda' or"):
+        mlp(64, device="gpu", rng=0)
+
+
 @pytest.mark.parametrize("call, text", [
     (lambda: mlp(64, norm="instance", rng=0), "over positions"),
     (lambda: mlp(64, norm="batchnorm", rng=0), "norm: expected one of 'batch'"),
