@@ -16,7 +16,19 @@
 Needs the extra `sdetheory[torch]`; nothing else of the library loads it.
 """
 
+from importlib import import_module as _import_module
+from typing import Any as _Any
+
 try:
     import torch as _torch  # noqa: F401
 except ImportError as error:
     raise ImportError('sdetheory.torch: expected torch to be installed, got none; pip install "sdetheory[torch]"') from error
+
+__all__ = ["cifar", "curvature", "data", "devices", "ensembles", "invariance", "nets", "optimizers", "probes", "schedulers",
+           "training"]
+
+
+def __getattr__(name: str) -> _Any:
+    if name in __all__:
+        return _import_module(f".{name}", __name__)
+    raise AttributeError(f"module 'sdetheory.torch' has no attribute {name!r}; it has {', '.join(__all__)}")
