@@ -16,23 +16,25 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
 
-from .goal import Goal, Outcome, part, refuse_not_finite
+from .goal import Goal, Outcome, Watch, part, refuse_not_finite
 from .sampling import PER_PATH, Moments, Sampler, Work
 
 __all__ = ["extrapolated_mean"]
 
 SAFETY, Z_BIAS = 2.0, 2.0
 COARSEST, LEVELS, PATHS = 2, 4, 4096  # of the first pilot run
+PROBE = 256  # paths that find out whether f is finite at a step size
 FEWEST = 1024  # paths behind any standard error that is reported
 SPARE = 1.1  # more paths than the pilot's variances ask for: they are estimates
 SHARE = 0.6  # of the tolerance that the bias may take
 AHEAD = 2  # levels beyond the pilot's last to which the measured bias is carried
 ROUNDS = 4
+NEAR_ZERO = 1e8  # path-steps after which a value that is still not distinguished from 0 is given up for rtol
 
 
 @dataclass(frozen=True)
@@ -59,6 +61,10 @@ class _Pilot:
     coarsest: int = COARSEST
     paths: int = PATHS
     moments: list[Moments] = field(default_factory=list)
+    excess: float = 1.0
+
+    def __post_init__(self) -> None:
+        self.watch = Watch(self.max_steps)
 
     def steps(self, level: int) -> int:
         return self.coarsest * 2**level
@@ -83,17 +89,27 @@ class _Pilot:
 
     def refine(self, level: int) -> None:
         """Forget this level and the coarser ones."""
-        if self.steps(level + 1) > self.max_steps:
-            raise refuse_not_finite(self.moments[level], self.steps(level))
+        self.watch.check(self.moments[level], self.steps(level))
         self.coarsest = self.steps(level + 1)
         del self.moments[:level + 1]
+        while not self.moments and (probe := self.sample(0, PROBE)).bad:
+            self.watch.check(probe, self.coarsest)
+            self.coarsest *= 2
 
     @property
     def cost(self) -> float:
         return float(sum(m.n * (self.steps(j) + PER_PATH) for j, m in enumerate(self.moments)))
 
     def variance(self, level: int) -> float:
-        return self.moments[min(level, len(self.moments) - 1)].var
+        """Of one path; beyond the pilot's levels that of its last two. A round that met more scatter says how much more."""
+        last = self.moments[-2:] if level >= len(self.moments) - 1 else self.moments[level:level + 1]
+        return self.excess * sum(m.n * m.var for m in last) / max(1, sum(m.n for m in last))
+
+    @property
+    def settled(self) -> bool:
+        """Whether the variance is about the same at the last two levels; where a scheme is barely stable it is not."""
+        before, last = self.moments[-2].var, self.moments[-1].var
+        return 0.5 * before <= last <= 2.0 * before
 
     def rows(self, extrapolate: bool) -> NDArray[np.float64]:
         """R_n as weights of the m_n, one row a level from the first that has one."""
@@ -185,15 +201,16 @@ def _decide(pilot: _Pilot, kinds: tuple[bool, ...], goal: Goal) -> tuple[_Design
         if best is not None and best.cost <= left and (best.cost < 4 * pilot.cost or (
                 sure is not None and sure.cost > 0.8 * best.cost)):
             return best, ""
-        if best is not None and best.cost > 4 * left:
+        if (best is not None and best.cost > 4 * left) or (tolerance <= 0 and pilot.cost > NEAR_ZERO):
             break
         finer = pilot.steps(len(pilot.moments)) <= pilot.max_steps
-        levels = len(pilot.moments) + (1 if best is None and sure is None and finer and tolerance > 0 else 0)
+        wanting = (best is None and sure is None and tolerance > 0) or not pilot.settled
+        levels = len(pilot.moments) + (1 if wanting and finer else 0)
         paths = pilot.paths if levels > len(pilot.moments) else 4 * pilot.paths
         if pilot.cost * (2 if levels > len(pilot.moments) else 3) > left:
             break
         pilot.complete(levels, paths)
-    left = max(left, pilot.cost)
+    left = pilot.cost if tolerance <= 0 else max(left, pilot.cost)
     best = min(pilot.designs(kinds, tolerance, goal.z, budget=left), key=lambda d: d.margin, default=None)
     if best is None:
         best = _Design((len(pilot.moments) - 1,), (1.0,), math.inf, (FEWEST,), 0.0, math.inf)
@@ -205,7 +222,8 @@ def _why(pilot: _Pilot, design: _Design, tolerance: float, goal: Goal) -> str:
         return "the value is not distinguished from 0, so that rtol asks for no error at all; give atol"
     if design.bias > SHARE * tolerance:
         return (f"the bias at {pilot.steps(design.levels[-1])} steps is bounded by {design.bias:.2g} only, the tolerance is "
-                f"{tolerance:.2g}; allow more steps (max_steps = {goal.max_steps}) or path-steps, or use method='multilevel'")
+                f"{tolerance:.2g}; allow more steps (max_steps = {goal.max_steps}) or path-steps (max_path_steps = "
+                f"{goal.max_path_steps:.1g}), or use method='multilevel'")
     needed = design.cost * ((design.margin - design.bias) / (tolerance - design.bias)) ** 2
     return (f"the tolerance {tolerance:.2g} takes about {needed:.1g} path-steps, max_path_steps = {goal.max_path_steps:.1g} "
             "allows no more; raise it, or the tolerance")
@@ -226,7 +244,6 @@ def _measure(pilot: _Pilot, design: _Design, message: str, goal: Goal) -> Outcom
     stderr = math.sqrt(sum(w**2 * m.variance_of_mean for w, m in zip(design.weights, found, strict=True)))
     parts = tuple(part(pilot.steps(j), pilot.sampler.dt(pilot.steps(j)), w, m)
                   for j, w, m in zip(design.levels, design.weights, found, strict=True))
-    for level, moments in zip(design.levels, found, strict=True):  # a next round may know this; its own paths are fresh
-        if level < len(pilot.moments):
-            pilot.moments[level] = replace(pilot.moments[level].merged(moments), bad=0)
+    planned = sum(w**2 * pilot.variance(j) / m.n for j, w, m in zip(design.levels, design.weights, found, strict=True))
+    pilot.excess *= max(1.0, stderr**2 / planned) if planned > 0 else 1.0  # for a next round, whose paths are fresh
     return Outcome(float(value), stderr, design.bias, parts, message, "richardson" if len(parts) == 2 else "weak2")

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import numpy as np
-
 from ..stats import critical_value
 from .result import Level
 from .sampling import Moments
 
-__all__ = ["Goal", "NotFinite", "Outcome", "part"]
+__all__ = ["Goal", "NotFinite", "Outcome", "Watch", "part", "refuse_not_finite"]
 
 
 class NotFinite(ValueError):
@@ -61,6 +59,19 @@ def refuse_not_finite(moments: Moments, n_steps: int) -> NotFinite:
                      "coefficients and the functional are defined, or a functional with a mean")
 
 
-def no_paths() -> Moments:
-    """An empty sample."""
-    return Moments(0, 0.0, float(np.inf))
+class Watch:
+    """Refuses to go on where finer steps do not make a functional finite on more paths.
+
+    Diverging steps grow rare with the step size; a functional without a value (the logarithm of a negative state) does not.
+    """
+
+    def __init__(self, max_steps: int) -> None:
+        self._max_steps = max_steps
+        self._shares: list[float] = []
+
+    def check(self, moments: Moments, n_steps: int) -> None:
+        """Raise unless twice as many steps are allowed, and the share of such paths has halved in the last three doublings."""
+        self._shares.append(moments.bad / (moments.n + moments.bad))
+        stuck = len(self._shares) > 3 and self._shares[-1] > 0.5 * self._shares[-4]
+        if 2 * n_steps > self._max_steps or (stuck and self._shares[-1] < 1.0):
+            raise refuse_not_finite(moments, n_steps)

@@ -19,13 +19,14 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from .goal import Goal, Outcome, part, refuse_not_finite
+from .goal import Goal, Outcome, Watch, part, refuse_not_finite
 from .sampling import PER_PATH, Moments, Sampler, Work
 
 __all__ = ["multilevel_mean"]
 
 SAFETY, Z_BIAS, SPARE, SHARE = 2.0, 2.0, 1.1, 0.25
-COARSEST, LEVELS, PATHS, FEWEST, ROUNDS = 2, 4, 4096, 512, 5
+COARSEST, LEVELS, PATHS, FEWEST, PROBE, ROUNDS = 2, 4, 4096, 512, 256, 5
+NEAR_ZERO = 1e8  # path-steps after which a value that is still not distinguished from 0 is given up for rtol
 
 
 @dataclass
@@ -39,6 +40,7 @@ class _Ladder:
     work: Work
     coarsest: int = COARSEST
     moments: list[Moments] = field(default_factory=list)
+    watch: Watch = field(default_factory=lambda: Watch(0))
 
     def steps(self, level: int) -> int:
         return self.coarsest * 2**level
@@ -72,7 +74,7 @@ class _Ladder:
 def multilevel_mean(single: Sampler, pair: Sampler, order: float, goal: Goal, seeds: np.random.SeedSequence,
                     work: Work) -> Outcome:
     """The mean by as many levels as the bias takes."""
-    ladder = _Ladder(single, pair, order, seeds, work)
+    ladder = _Ladder(single, pair, order, seeds, work, watch=Watch(goal.max_steps))
     outcome = None
     for _ in range(ROUNDS):
         message = _climb(ladder, goal)
@@ -82,6 +84,7 @@ def multilevel_mean(single: Sampler, pair: Sampler, order: float, goal: Goal, se
         # with the bias out of reach the statistical error is not made smaller than it: the interval is wide either way
         room = tolerance - bias if bias < SHARE * tolerance else max(tolerance, bias)
         left = max(goal.max_path_steps - work.path_steps, 0.0)
+        left = min(left, work.path_steps) if message else left  # out of reach: as much again as the pilot run, for fresh paths
         paths = ladder.paths(variances, (max(room, 1e-300) / goal.z) ** 2)
         if ladder.spent(paths) > left:
             scale = left / ladder.spent(paths)
@@ -106,6 +109,10 @@ def _sum(moments: list[Moments]) -> float:
     return sum(m.mean for m in moments)
 
 
+def _stderr(moments: list[Moments]) -> float:
+    return math.sqrt(sum(m.variance_of_mean for m in moments))
+
+
 def _outcome(ladder: _Ladder, found: list[Moments], message: str) -> Outcome:
     stderr = math.sqrt(sum(m.variance_of_mean for m in found))
     parts = tuple(part(ladder.steps(j), ladder.single.dt(ladder.steps(j)), 1.0, m, coupled=j > 0) for j, m in enumerate(found))
@@ -118,14 +125,20 @@ def _climb(ladder: _Ladder, goal: Goal) -> str:
     while True:
         while len(ladder.moments) < LEVELS:
             _extend(ladder, goal, paths)
-        tolerance = goal.tolerance(_sum(ladder.moments))
-        if tolerance > 0 and ladder.bias(ladder.moments) <= SHARE * tolerance:
+        tolerance = goal.tolerance(max(0.0, abs(_sum(ladder.moments)) - Z_BIAS * _stderr(ladder.moments)))
+        if tolerance <= 0:
+            if ladder.work.path_steps > min(NEAR_ZERO, goal.max_path_steps / 4):
+                return "the value is not distinguished from 0, so that rtol asks for no error at all; give atol"
+            known = ladder.moments[0]
+            ladder.moments[0] = known.merged(ladder.sample(0, 3 * known.n))
+            continue
+        if ladder.bias(ladder.moments) <= SHARE * tolerance:
             return ""
         if ladder.work.path_steps > goal.max_path_steps / 4:
             return (f"the bias at {ladder.steps(len(ladder.moments) - 1)} steps is bounded by "
                     f"{ladder.bias(ladder.moments):.2g} only, the tolerance is {tolerance:.2g}, and a quarter of "
                     f"max_path_steps = {goal.max_path_steps:.1g} is spent; raise it, or the tolerance")
-        if tolerance > 0 and ladder.bias(ladder.moments, noise=0.0) <= 0.5 * SHARE * tolerance:
+        if ladder.bias(ladder.moments, noise=0.0) <= 0.5 * SHARE * tolerance:
             paths *= 4  # the noise of the last differences is what is large
             for level in range(max(1, len(ladder.moments) - 2), len(ladder.moments)):
                 known = ladder.moments[level]
@@ -147,7 +160,9 @@ def _extend(ladder: _Ladder, goal: Goal, paths: int) -> None:
     elif level == 1:
         v0, v1 = ladder.moments[0].var, ladder.moments[1].var
         apart = math.sqrt(v0 * ladder.cost(0)) + math.sqrt(v1 * ladder.cost(1))
-        if apart > math.sqrt(v0 * (ladder.steps(1) + PER_PATH)) and ladder.steps(LEVELS + 1) <= goal.max_steps:
+        few = v1 < 0.5 * v0 and v0 * (2 * goal.z) ** 2 < FEWEST * goal.tolerance(_sum(ladder.moments)) ** 2
+        saves = apart > math.sqrt(v0 * (ladder.steps(1) + PER_PATH))
+        if saves and not few and ladder.steps(LEVELS + 1) <= goal.max_steps:
             ladder.coarsest *= 2
             ladder.moments = []
 
@@ -155,6 +170,8 @@ def _extend(ladder: _Ladder, goal: Goal, paths: int) -> None:
 def _refine(ladder: _Ladder, found: list[Moments], goal: Goal) -> None:
     """Begin at steps finer than the finest at which f was not finite."""
     worst = max(j for j, m in enumerate(found) if m.bad)
-    if ladder.steps(worst + 1) > goal.max_steps:
-        raise refuse_not_finite(found[worst], ladder.steps(worst))
+    ladder.watch.check(found[worst], ladder.steps(worst))
     ladder.coarsest, ladder.moments = ladder.steps(worst + 1), []
+    while (probe := ladder.sample(0, PROBE)).bad:
+        ladder.watch.check(probe, ladder.coarsest)
+        ladder.coarsest *= 2

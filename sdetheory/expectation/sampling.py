@@ -22,6 +22,7 @@ __all__ = ["PER_PATH", "Moments", "Sampler", "Widths", "Work"]
 
 BATCH = 2**22  # paths in one call of the engine, which keeps one number a path
 BLOCK_WORK = 2**18  # path-steps in a block: below that, what surrounds the kernel costs more than the kernel
+HUGE = 1e200  # a sum of squares beyond this is no variance
 PER_PATH = 8.0  # path-steps that a path costs beside its steps
 FEW = 2**21  # path-steps that are done before a second thread has started
 
@@ -135,8 +136,10 @@ class Sampler:
             left -= n
             plan = self._plan(n_steps, n, child, keep_paths=False)
             values, _ = self._run(plan, work)
-            count, mean, squares = values[0, 0, 0]
-            total = total.merged(Moments(int(count), float(mean), float(squares) / max(1.0, count - 1), n - int(count)))
+            count, mean, squares = (float(value) for value in values[0, 0, 0])
+            finite = math.isfinite(mean) and squares < HUGE  # else a step so coarse that the scheme runs away
+            total = total.merged(Moments(int(count), mean, squares / max(1.0, count - 1.0), n - int(count)) if finite
+                                 else Moments(0, 0.0, 0.0, n))
         return total
 
     def values(self, n_steps: int, n_paths: int, seeds: np.random.SeedSequence, work: Work) -> NDArray[np.float64]:
@@ -148,7 +151,8 @@ class Sampler:
         path_steps = plan.n_paths * int(plan.save_steps[-1])
         work.path_steps += int(path_steps * self.work_per_step)
         few = work.executor is None and path_steps < FEW
-        return run_ensemble(plan, executor=work.executor, n_threads=1 if few else work.n_threads)
+        with np.errstate(over="ignore", invalid="ignore"):
+            return run_ensemble(plan, executor=work.executor, n_threads=1 if few else work.n_threads)
 
     def _plan(self, n_steps: int, n_paths: int, seeds: np.random.SeedSequence, keep_paths: bool) -> Plan:
         dt, program = self.dt(n_steps), self.program.for_steps(n_steps)

@@ -104,8 +104,11 @@ def with_control(sde: SDE, functional: sympy.Expr, scheme: Scheme, plain: Sample
         return replace(sampler, parameters=tuple(float(b) for b in beta)).values(STEPS, PILOT, child, work)
 
     f = run(np.zeros(len(names)))
-    martingales = np.stack([f - run(unit) for unit in np.eye(len(names))])  # on the same paths
-    if not (np.isfinite(f).all() and np.isfinite(martingales).all()):
+    if not np.isfinite(f).all():
         return plain, 1.0
+    with_units = np.stack([run(unit) for unit in np.eye(len(names))])  # on the same paths
+    if not np.isfinite(with_units).all():
+        return plain, 1.0
+    martingales = f - with_units
     beta, left = best_coefficients(f, martingales)
     return (replace(sampler, parameters=tuple(float(b) for b in beta)), left) if left < WORTH else (plain, 1.0)

@@ -29,6 +29,7 @@ from .sde_samplers import Start, check_start, nestable_scheme, pair_sampler, sam
 __all__ = ["expect"]
 
 METHODS = ("auto", "weak2", "richardson", "multilevel")
+DECISIVE = 0.05  # a control that leaves less of the variance beats multilevel differences
 PILOT = 2048  # paths of the first pilot run of an update rule
 
 
@@ -177,7 +178,7 @@ def _of_sde(sde: SDE, functional: Any, x0: Any, t0: float, t1: float, scheme: An
         sampler, left = with_control(sde, functional, chosen, plain, x0, seeds, work) if control else (plain, 1.0)
         smooth = isinstance(functional, sympy.Expr) and not is_rough(functional)
         nests = all(noise.kind == "normal" for noise in nested.noise if nested.increments_shape(sde).get(noise.role))
-        if method != "auto" or left < 1.0 or not nests or (smooth and (nested.promised(sde, "strong") or 0) < 1):
+        if method != "auto" or left < DECISIVE or not nests or (smooth and (nested.promised(sde, "strong") or 0) < 1):
             kinds = {"weak2": (False,), "richardson": (True,)}.get(method, (False, True))
             return extrapolated_mean(sampler, order, kinds, goal, seeds, work), chosen.name, left
     order_nested = _promise(nested, sde)
