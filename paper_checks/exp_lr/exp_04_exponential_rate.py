@@ -69,7 +69,7 @@ def figure(run: Run) -> Figure:
     right.set(xlabel=r"step $t$", ylabel=r"distance of directions $\|\tilde w_t/\|\tilde w_t\|-\hat w_t\|$", ylim=(1e-17, 1e4))
     right.set_title(r"Equal functions ($\eta\lambda=0.01$)", fontsize=11)
     left.legend(frameon=False, fontsize=8)
-    right.legend(frameon=False, fontsize=8, loc="upper center", ncols=2)
+    right.legend(frameon=False, fontsize=7, loc="upper center", ncols=2)
     return fig
 
 

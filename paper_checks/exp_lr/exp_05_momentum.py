@@ -74,7 +74,7 @@ def figure(run: Run) -> Figure:
             ax.semilogy(apart.steps[1:], apart.direction[1:], color=colour, ls="--", lw=1.2)
         ax.plot([], [], color="0.4", ls="--", label=r"control: $\tilde v_0=v_0$")
         ax.plot([], [], color="0.4", ls=":", label="bound on rounding")
-        ax.set(xlabel=r"step $t$", ylim=(1e-17, 1e6))
+        ax.set(xlabel=r"step $t$", ylim=(1e-17, 1e9))
         ax.set_title(rf"$\mu={momentum:g}$, $\eta\lambda={lr * decay:g}$", fontsize=11)
         ax.legend(frameon=False, fontsize=8, loc="upper right")
         if panel == 0:

@@ -169,11 +169,11 @@ def figure(run: Run) -> Figure:
     left.plot([], [], color="0.4", ls=":", label=r"bound $\bar R$")
     right.plot([], [], color="0.4", ls=":", label=r"bound, $\propto T^{-1/2}$")
     right.plot([], [], color="0.4", ls="--", label=r"control: $\|w\|$ held at 1")
-    left.set(xlabel=r"step $T$", ylabel=r"squared norm $\|w_T\|^2$")
-    right.set(xlabel=r"step $T$", ylabel=r"$\min_{t<T}\|\nabla L(\hat w_t)\|$", ylim=(1e-17, 30))
+    left.set(xlabel=r"step $T$", ylabel=r"squared norm $\|w_T\|^2$", ylim=(0.7, 1500))
+    right.set(xlabel=r"step $T$", ylabel=r"$\min_{t<T}\|\nabla L(\hat w_t)\|$", ylim=(1e-20, 30))
     left.set_title("The norm grows as far as it must …", fontsize=11)
     right.set_title("… and every learning rate converges", fontsize=11)
-    left.legend(frameon=False, fontsize=8, loc="upper right", bbox_to_anchor=(1.0, 0.93))
+    left.legend(frameon=False, fontsize=8, loc="upper center", ncols=3)
     right.legend(frameon=False, fontsize=8, loc="lower left")
     return fig
 

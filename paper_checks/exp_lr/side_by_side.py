@@ -93,9 +93,9 @@ def sgd(run: Run, loss: Any, w0: ArrayLike, v0: ArrayLike, *, lr: Any, n_steps: 
     """`loss` (paths, saves), `direction` (paths, saves, DIM) and `sq_norm` (paths, saves); one kernel a kind of loss."""
     rule = sdt.SGD(loss, lr=as_schedule("lr", lr), weight_decay=as_schedule("weight_decay", weight_decay),
                    momentum=as_schedule("momentum", momentum), v0=v0)
-    runs = sdt.simulate(rule, w0, n_steps=n_steps, n_paths=len(np.asarray(w0)), save_every=every, rng=run.rng,
-                        observe=["loss", "direction", "sq_norm"])
-    return {name: runs[name].values for name in ("loss", "direction", "sq_norm")}
+    w = sdt.simulate(rule, w0, n_steps=n_steps, n_paths=len(np.asarray(w0)), save_every=every, rng=run.rng).w.values
+    norm = np.linalg.norm(w, axis=-1, keepdims=True)
+    return {"loss": loss.value(w / norm), "direction": w / norm, "sq_norm": norm[..., 0] ** 2}
 
 
 class Other(NamedTuple):
