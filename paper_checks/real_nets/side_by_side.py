@@ -1,0 +1,225 @@
+r"""Two runs of torch.optim.SGD on one net and the same minibatches, and how far rounding may part the functions they give.
+
+In exact arithmetic the second run is the first on another scale,
+
+.. math:: \tilde w_t = P_t w_t \quad\Rightarrow\quad f(x;\tilde w_t) = f(x; w_t) \text{ for every input } x,
+
+for a net whose outputs see no scale of its trained weights. Compared are the outputs on a fixed batch of test samples at
+every `EVERY` steps, relative to the largest, and ‖w̃‖²/(P²‖w‖²). Clock: steps.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from paper_checks.real_nets.machine import device, on_device
+from sdetheory.claims import Run
+from sdetheory.evidence import Exact
+
+__all__ = ["EVERY", "NETS", "RESOLUTION", "STEPS", "Gaps", "Settings", "Trained", "beside", "constant", "draw",
+           "evidence", "gap", "net_named", "paced", "saved_steps", "train"]
+
+STEPS = on_device(240, 2000)
+EVERY = 20
+BATCH, SHOWN = 16, 32  # samples of a minibatch; test samples on which outputs are compared
+RESOLUTION = 1e-5  # of outputs relative to the largest: far above rounding, far below what a wrong schedule does
+#: name -> (kind, normalisation): every normalisation, dense and convolutional, ReLU
+NETS = {"MLP, batch norm": ("mlp", "batch"), "MLP, layer norm": ("mlp", "layer"), "MLP, weight norm": ("mlp", "weight"),
+        "CNN, group norm": ("cnn", "group"), "CNN, instance norm": ("cnn", "instance")}
+if on_device(False, True):
+    NETS["PreResNet-32, batch norm"] = ("preresnet", "batch")
+
+UNIT = np.finfo(np.float64).eps / 2
+PROBE = 1e-8  # the relative change of everything given by which the response to errors is measured
+# Roundings in series that an entry of one step goes through: sums over at most 64 inputs and 16 samples of 64 positions,
+# in forward and backward passes of 3 layers with their normalisations (3 sums each), and the update; in either run.
+ROUNDINGS = 2 * (2 * 3 * (64 + 4 * BATCH * 64) + 40)
+
+
+@dataclass(frozen=True)
+class Settings:
+    """One run: (n,) learning rates, decays and momenta; `tilt` β adds βw_0 to the first buffer, `rescalings` and
+    `corrections` are those of a `Translation`, `scale` multiplies w_0 and divides v_0."""
+
+    lr: NDArray[np.float64]
+    weight_decay: NDArray[np.float64]
+    momentum: NDArray[np.float64]
+    tilt: float = 0.0
+    scale: float = 1.0
+    rescalings: Mapping[int, float] = field(default_factory=dict)
+    corrections: Mapping[int, float] = field(default_factory=dict)
+
+
+def constant(lr: float, weight_decay: float, momentum: float = 0.0, **others: Any) -> Settings:
+    """The same hyper-parameters at every step."""
+    return Settings(*(np.full(STEPS, value) for value in (lr, weight_decay, momentum)), **others)
+
+
+def paced(name: str, lr: Any, weight_decay: Any) -> tuple[Any, Any]:
+    """What a net gets in place of an MLP's (lr, weight decay), so that rounding does not e-fold within the run.
+
+    A convolutional net has fewer weights and turns further in a step: a tenth of the rate at the same product. With each
+    feature map of each sample normalised, that product, which sets the pace at equilibrium (ILR-4), is a tenth too.
+    """
+    kind, norm = NETS[name]
+    if kind == "mlp":
+        return lr, weight_decay
+    return lr / 10, weight_decay if norm == "instance" else weight_decay * 10
+
+
+class Trained(NamedTuple):
+    """Outputs (saves, samples, classes) and log ‖w‖² (saves,)."""
+
+    outputs: NDArray[np.float64]
+    log_sq_norm: NDArray[np.float64]
+
+
+class Gaps(NamedTuple):
+    """At each saved step: largest difference of outputs, ‖w̃‖²/(P²‖w‖²), and what rounding may do to either."""
+
+    outputs: NDArray[np.float64]
+    sq_norm: NDArray[np.float64]
+    bound: NDArray[np.float64]
+
+
+def saved_steps(n_steps: int = STEPS) -> NDArray[np.int64]:
+    """The steps at which functions are compared."""
+    return np.arange(0, n_steps + 1, EVERY)
+
+
+def net_named(name: str, rng: Any, dtype: Any) -> Any:
+    """A fresh net of that name for digits."""
+    from sdetheory.torch.nets import cnn, mlp, preresnet
+
+    kind, norm = NETS[name]
+    if kind == "mlp":
+        return mlp(64, width=32, norm=norm, dtype=dtype, device=device(), rng=rng)
+    if kind == "cnn":
+        return cnn(widths=(8, 16), norm=norm, dtype=dtype, device=device(), rng=rng)
+    return preresnet(32, n_channels=1, norm=norm, dtype=dtype, device=device(), rng=rng)
+
+
+def train(run: Run, name: str, settings: Settings, *, dtype: str = "float64", buffer: float = 0.0,
+          change: float = 0.0) -> Trained:
+    """Train the net of that name from the weights and on the minibatches that belong to (run, name).
+
+    Parameters
+    ----------
+    buffer : size of a random first buffer v_0 relative to that of w_0.
+    change : the relative size by which every weight, buffer entry, pixel and learning rate is changed, with random signs.
+    """
+    import torch
+
+    from sdetheory.torch.data import digits
+
+    here, kind = device(), getattr(torch, dtype)
+    for_net, for_batches, for_buffer = _streams(run, name, 3)
+    net = net_named(name, for_net, torch.float64)
+    data = digits(dtype=torch.float64).to(here)
+    signs = np.random.default_rng(0)
+
+    def changed(x: Any) -> Any:
+        return x * (1 + change * torch.from_numpy(signs.choice([-1.0, 1.0], tuple(x.shape))).to(here)) if change else x
+
+    data = replace(data, train_inputs=changed(data.train_inputs), test_inputs=changed(data.test_inputs)).to(dtype=kind)
+    weights = [p for p in net.parameters() if p.requires_grad]
+    draw = np.random.default_rng(for_buffer)
+    with torch.no_grad():
+        starts = [changed(p.clone()) for p in weights]
+        buffers = [changed(buffer * p.square().mean().sqrt() * torch.from_numpy(draw.standard_normal(tuple(p.shape))).to(here))
+                   + settings.tilt * w for p, w in zip(weights, starts, strict=True)]
+        for p, w in zip(weights, starts, strict=True):
+            p.copy_(settings.scale * w)
+    net = net.to(kind)
+    weights = [p for p in net.parameters() if p.requires_grad]
+    optimizer = torch.optim.SGD(weights, lr=1.0)
+    for p, v in zip(weights, buffers, strict=True):
+        optimizer.state[p]["momentum_buffer"] = (v / settings.scale).to(kind)
+    batches, (group,) = data.minibatches(BATCH, rng=for_batches), optimizer.param_groups
+    n_steps, shown = len(settings.lr), data.test_inputs[:SHOWN]
+    outputs, norms = [], []
+    for k in range(n_steps + 1):
+        if k % EVERY == 0:
+            with torch.no_grad():
+                outputs.append(net(shown).double().cpu().numpy())
+                norms.append(np.log(sum(float(p.double().square().sum()) for p in weights)))
+        if k == n_steps:
+            break
+        with torch.no_grad():
+            for p in weights:
+                if (factor := settings.rescalings.get(k)) is not None:
+                    p *= factor
+                    optimizer.state[p]["momentum_buffer"] /= factor
+                if (coefficient := settings.corrections.get(k)) is not None:
+                    optimizer.state[p]["momentum_buffer"] += coefficient * p
+        group.update(lr=float(settings.lr[k]) * (1 + change), weight_decay=float(settings.weight_decay[k]),
+                     momentum=float(settings.momentum[k]))
+        inputs, targets = batches[k]
+        optimizer.zero_grad()
+        torch.nn.functional.cross_entropy(net(inputs), targets).backward()
+        optimizer.step()
+    return Trained(np.array(outputs), np.array(norms))
+
+
+def _streams(run: Run, name: str, n: int) -> list[np.random.SeedSequence]:
+    """The same for every run that is to start alike: `SeedSequence.spawn` counts, so a new parent is made."""
+    return np.random.SeedSequence(run.rng.entropy, spawn_key=(*run.rng.spawn_key, *name.encode())).spawn(n)
+
+
+def gap(one: Trained, other: Trained) -> NDArray[np.float64]:
+    """Largest difference of outputs at each saved step, relative to the largest output; infinite where there is none."""
+    size = np.abs(one.outputs).max(axis=(1, 2))
+    apart = np.abs(other.outputs - one.outputs).max(axis=(1, 2)) / size
+    return np.where(np.isfinite(apart), apart, np.inf)
+
+
+def beside(run: Run, name: str, one: Settings, other: Settings, log_scale: NDArray[np.float64], *, buffer: float = 0.0,
+           leaning: float = 0.0, first: Trained | None = None) -> Gaps:
+    """Run both, and the first once more with everything given changed by ±PROBE.
+
+    Parameters
+    ----------
+    log_scale : (n + 1,) log P_t.
+    leaning : max |η_t β_t|: how much of a step of the weights its buffer makes only to undo it.
+    first : the first run, if it is there already.
+    """
+    first = train(run, name, one, buffer=buffer) if first is None else first
+    second = train(run, name, other, buffer=buffer)
+    near = train(run, name, one, buffer=buffer, change=PROBE)
+    steps = saved_steps(len(one.lr))
+    # What a relative error 1 in everything given has become: rounding cannot do more than ROUNDINGS of it a step, and in the
+    # worst case all steps add up. Where the buffer leans on the weights its roundings are |ηβ| of a weight, for 1/(1−μ) steps.
+    moved = np.maximum(gap(first, near), np.abs(near.log_sq_norm - first.log_sq_norm)) / PROBE
+    response = np.maximum.accumulate(np.maximum(moved, 1.0)) * (1 + leaning / (1 - one.momentum.max()))
+    response[response * PROBE > 0.01] = np.finfo(float).max**0.5  # beyond linear: chaos, and nothing can be said
+    bound = UNIT * (1 + steps) * (ROUNDINGS * response + 4 * np.abs(log_scale[steps]))
+    ratio = np.exp(second.log_sq_norm - first.log_sq_norm - 2 * log_scale[steps])
+    return Gaps(gap(first, second), ratio, bound)
+
+
+def evidence(found: Mapping[str, Gaps], *, norms: bool = True) -> dict[str, Exact]:
+    """A comparison of outputs a net, every saved step of it; and one of the norms of all."""
+    result = {name: Exact(gaps.outputs, gaps.bound) for name, gaps in found.items()}
+    if norms:
+        result["sq_norm"] = Exact(np.concatenate([gaps.sq_norm for gaps in found.values()]),
+                                  np.concatenate([gaps.bound for gaps in found.values()]))
+    return result
+
+
+def draw(ax: Any, found: Mapping[str, Gaps], wrong: Mapping[str, Gaps], control: str) -> None:
+    """Gaps against steps: measured, of the control (dashed), and what rounding may do (dotted)."""
+    for i, (name, gaps) in enumerate(found.items()):
+        steps = EVERY * np.arange(len(gaps.outputs))[1:]
+        ax.semilogy(steps, np.maximum(gaps.outputs[1:], 1e-17), color=f"C{i}", label=name)
+        ax.semilogy(steps, gaps.bound[1:], color=f"C{i}", ls=":", lw=1)
+        if name in wrong:
+            ax.semilogy(steps, wrong[name].outputs[1:], color=f"C{i}", ls="--", lw=1.2)
+    ax.plot([], [], color="0.4", ls="--", label=f"control: {control}")
+    ax.plot([], [], color="0.4", ls=":", label="bound on rounding")
+    ax.set(xlabel=r"step $t$", ylabel=r"$\max_x|f(x;\tilde w_t)-f(x;w_t)|\,/\,\max|f|$", ylim=(1e-17, 1e6))
+    ax.legend(frameon=False, fontsize=7.5, ncols=2, loc="upper center")
