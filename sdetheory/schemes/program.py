@@ -39,7 +39,8 @@ def sde_program(sde: SDE, scheme: Scheme, observe: Sequence[tuple[str, Any]], sw
     if rows.get("dV"):
         noise.append(Noise(kinds["dV"], rows["dV"], "pairs"))
     states = {symbol: f"x{i}" for i, symbol in enumerate(sde.states)}
-    swept_names = {symbol: f"p_{symbol.name}" for symbol in sde.parameters if symbol.name in swept}
+    swept_names = {symbol: f"p_{symbol.name}" for symbol in sorted(sde.parameters, key=lambda s: s.name)
+                   if symbol.name in swept}  # sorted: the text, and with it the cached kernel, is the same in every process
     _refuse_free_symbols(sde, swept)
     constants: dict[str, Any] = {}
     functions: dict[str, Any] = {"fma": fma}
