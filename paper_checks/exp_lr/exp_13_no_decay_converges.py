@@ -115,7 +115,7 @@ def measured(run: Run, held: bool = False) -> dict[str, Exact]:
             least.append(smallest[:, np.array(TIMES) - 1] / limit)
             least_rounding.append(np.broadcast_to(ROUNDINGS * UNIT * largest_term(name) / limit, least[-1].shape))
             norms.append(np.einsum("pi,pi->p", w[:, -1], w[:, -1]) / top)
-            run.data[name, lr] = np.linalg.norm(w, axis=-1)[0] ** 2, smallest.max(0), top
+            run.data[f"{name} {lr:g}"] = np.linalg.norm(w, axis=-1)[0] ** 2, smallest.max(0), top
     ratio, rounding = (np.stack(part) for part in zip(*sums, strict=True))
     evidence = {"squared steps": Exact(ratio, rounding), "least gradient": Exact(np.stack(least), np.stack(least_rounding))}
     if held:
@@ -159,13 +159,13 @@ def figure(run: Run) -> Figure:
     at_fixed_norm(control)
     steps = np.arange(1, TIMES[-1] + 1)
     for lr, colour in zip(LRS, ("tab:blue", "tab:green", "tab:orange", "tab:red"), strict=True):
-        r, smallest, top = run.data["Rayleigh quotients", lr]
+        r, smallest, top = run.data[f"Rayleigh quotients {lr:g}"]
         left.loglog(steps, r[1:], color=colour, label=rf"$\eta={lr:g}$")
         left.axhline(top, color=colour, ls=":", lw=1)
         right.loglog(steps, np.maximum(smallest, 1e-16), color=colour)
         right.loglog(steps, np.sqrt(top * (top - 1) / (lr**2 * steps)), color=colour, ls=":", lw=1)
         if lr >= 3:
-            right.loglog(steps, control.data["Rayleigh quotients", lr][1], color=colour, ls="--", lw=1)
+            right.loglog(steps, control.data[f"Rayleigh quotients {lr:g}"][1], color=colour, ls="--", lw=1)
     left.plot([], [], color="0.4", ls=":", label=r"bound $\bar R$")
     right.plot([], [], color="0.4", ls=":", label=r"bound, $\propto T^{-1/2}$")
     right.plot([], [], color="0.4", ls="--", label=r"control: $\|w\|$ held at 1")
