@@ -41,9 +41,12 @@ def starts(loss: Any, n: int, seed: np.random.SeedSequence) -> NDArray[np.float6
 
 
 def descent(loss: Any, w0: NDArray[np.float64], scaled: NDArray[np.float64], observe: str, steps: int,
-            seed: np.random.SeedSequence, every: int | None = None) -> Any:
-    """Each net w0 at each ηλ_0 in `scaled`: the observable, shape (ηλ_0, net, saves[, dim]), not finite where it diverged."""
-    runs = sdt.simulate(sdt.SGD(loss, lr=1.0), w0, n_steps=steps, n_paths=len(w0), observe=[observe], save_every=every,
+            seed: np.random.SeedSequence, every: int | None = None, n_paths: int | None = None) -> Any:
+    """Each net w0 at each ηλ_0 in `scaled`: the observable, shape (ηλ_0, net, saves[, dim]), not finite where it diverged.
+
+    One net, w0 of shape (dim,), is trained `n_paths` times.
+    """
+    runs = sdt.simulate(sdt.SGD(loss, lr=1.0), w0, n_steps=steps, n_paths=n_paths or len(w0), observe=[observe], save_every=every,
                         sweep={"lr": np.asarray(scaled) / CURVATURE}, rng=seed)
     return runs[observe].values
 
