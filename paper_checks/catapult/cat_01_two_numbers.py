@@ -32,9 +32,10 @@ STEPS = 40  # every catapult here is over by then
 NETS = 8  # a width; the statement is about each
 # Rounding of n(1 + ηλ) 2e-16 a step grows by |1 − ηλ| < 3 a step while the loss grows, some 5 decades in f: below 1e-7.
 RESOLUTION = 1e-6
+Gaps = tuple[np.ndarray, np.ndarray]  # of (f/√n, λ), and their bounds
 
 
-def _against_formulas(f: np.ndarray, curvature: np.ndarray, width: int) -> tuple[np.ndarray, np.ndarray]:
+def _against_formulas(f: np.ndarray, curvature: np.ndarray, width: int) -> Gaps:
     """Differences of (f/√n, λ) of runs (lr, net, step) from the iterated formulas, and the bounds on rounding."""
     lr = np.broadcast_to(LRS[:, None], f.shape[:2])
     right = iterated(f[..., 0], curvature[..., 0], lr, width, f.shape[-1] - 1)
@@ -42,14 +43,15 @@ def _against_formulas(f: np.ndarray, curvature: np.ndarray, width: int) -> tuple
     return gap.reshape(2, -1), np.stack(rounding_along(*right, lr, width)).reshape(2, -1)
 
 
-def _joined(pieces: list[tuple[np.ndarray, np.ndarray]]) -> dict[str, Exact]:
+def _joined(pieces: list[Gaps]) -> dict[str, Exact]:
     gap, bound = (np.concatenate(parts, axis=1) for parts in zip(*pieces, strict=True))
     return {"output": Exact(gap[0], bound[0]), "curvature": Exact(gap[1], bound[1])}
 
 
 def simulation(run: Run) -> dict[str, Any]:
     """All weights, and the two norms ‖u ± v‖²; every width, learning rate and net."""
-    pieces, by_norms = [], []
+    pieces: list[Gaps] = []
+    by_norms: list[Gaps] = []
     options = dict(n_steps=STEPS, save_every=1, n_paths=NETS, rng=run.rng, sweep={"lr": LRS})
     for width, seed in zip((*WIDTHS, ENGINE_WIDTH), run.rng.spawn(len(WIDTHS) + 1), strict=True):
         w0 = normal_weights(width, NETS, seed, CURVATURE)
@@ -63,7 +65,8 @@ def simulation(run: Run) -> dict[str, Any]:
             if width == 64 and where is pieces:
                 run.data["runs"], run.data["bound"], run.data["gap"] = runs, where[-1][1], where[-1][0]
     w = sdt.simulate(sdt.SGD(sdt.losses.UVModel(ENGINE_WIDTH), lr=1.0), w0, observe=["w"], **options).w.values
-    pieces.append(_against_formulas(*np.moveaxis(OutputCurvatureMap.reduce(w), -1, 0), ENGINE_WIDTH))
+    reduced = OutputCurvatureMap.reduce(w)
+    pieces.append(_against_formulas(reduced[..., 0], reduced[..., 1], ENGINE_WIDTH))
     norms = _joined(by_norms)
     return _joined(pieces) | {f"{name}, by two norms": evidence for name, evidence in norms.items()}
 
@@ -76,8 +79,8 @@ def in_turns(run: Run) -> dict[str, Any]:
         u, v = w[..., :width], w[..., width:]
         new_u = u - LRS[:, None, None] / width * np.sum(u * v, -1, keepdims=True) * v
         new_v = v - LRS[:, None, None] / width * np.sum(new_u * v, -1, keepdims=True) * new_u
-        after = np.concatenate([new_u, new_v], -1)
-        pieces.append(_against_formulas(*np.moveaxis(OutputCurvatureMap.reduce(np.stack([w, after], -2)), -1, 0), width))
+        reduced = OutputCurvatureMap.reduce(np.stack([w, np.concatenate([new_u, new_v], -1)], -2))
+        pieces.append(_against_formulas(reduced[..., 0], reduced[..., 1], width))
     return _joined(pieces)
 
 

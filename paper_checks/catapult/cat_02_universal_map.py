@@ -52,7 +52,7 @@ def _orbits(run: Run, power: int = 2) -> dict[str, Exact]:
         x, balance = lr * runs.curvature.values[0], lr / width * runs.balance.values[0]
         root = lr ** (power / 2) * np.abs(runs.f.values[0]) / np.sqrt(width)
         if power == 2:
-            run.data[width, lr] = x, root**2
+            run.data[f"{width}, {lr}"] = x, root**2
         _compare(found, x, root, balance, width, lr)
     return {name: Exact(*(np.concatenate(part) for part in zip(*pieces, strict=True))) for name, pieces in found.items()}
 
@@ -132,7 +132,7 @@ def figure(run: Run) -> Figure:
     marks = dict(zip(RUNS, ("o", "s", "^", "x"), strict=True))
     for i, colour in enumerate(("tab:blue", "tab:green", "tab:orange", "tab:red", "tab:purple")):
         for (width, lr), mark in marks.items():
-            orbit = run.data[width, lr]
+            orbit = run.data[f"{width}, {lr}"]
             if (width, lr) == RUNS[0]:
                 left.plot(orbit[0][i], orbit[1][i], color=colour, lw=0.8)
             left.plot(orbit[0][i], orbit[1][i], mark, ms=3 + 2 * (mark == "s"), mfc="none", color=colour, lw=0,

@@ -30,7 +30,7 @@ from sdetheory.theory import catapult
 CURVATURE, OUTPUT = 2.0, 1.0  # λ_0 of every net, and f_0 where it is not random
 # The map: centres of cells that no edge meets. Next to ηλ_0 = 4 the distance to it grows by 1 + Y, on average by 2.6 a step,
 # next to 2 the loss by 1.05: in 400 steps every run has either diverged or come to ηλ < 2.
-MAP_WIDTHS = np.unique(np.round(np.geomspace(3, 1000, 36))).astype(int)
+MAP_WIDTHS: list[int] = np.unique(np.round(np.geomspace(3, 1000, 36))).astype(int).tolist()
 MAP_SCALED = 0.5 + 0.05 * (np.arange(90) + 0.5)
 STEPS = 400
 
