@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
 from .blocks import block_moments
-from .kernels import Program
+from .kernels import Program, one_compilation
 
 __all__ = ["Chunk", "Plan", "merge_moments", "run_ensemble", "thread_count"]
 
@@ -110,8 +110,9 @@ def run_chunk(plan: Plan, first_block: int, last_block: int, home: int) -> Chunk
             D = np.full(lanes, np.inf)
             OUT = np.empty((saves, width, lanes))
             S = np.empty((program.scratch, lanes))
-            run(X, path, plan.save_steps, batch, plan.substeps, np.uint64(plan.keys[0]), np.uint64(plan.keys[1]),
-                plan.scales[0], plan.scales[1], plan.t0, plan.dt, S, plan.schedules, P, D, OUT, *constants)
+            with one_compilation(run):
+                run(X, path, plan.save_steps, batch, plan.substeps, np.uint64(plan.keys[0]), np.uint64(plan.keys[1]),
+                    plan.scales[0], plan.scales[1], plan.t0, plan.dt, S, plan.schedules, P, D, OUT, *constants)
             diverged[path - first:path - first + n] = D[:n]
             if plan.keep_paths:
                 values[:, :, path - first:path - first + n] = OUT[:, :, :n]

@@ -16,6 +16,7 @@ import sys
 import tempfile
 import textwrap
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import FunctionType, ModuleType
@@ -25,9 +26,15 @@ import llvmlite
 import numba
 import numpy as np
 
+try:
+    import fcntl
+except ImportError:  # not on Windows, where two processes may compile the same kernel
+    fcntl = None  # type: ignore[assignment]
+
 WINDOW = 32  # steps between two looks for divergence
 
-__all__ = ["BlockFunction", "Noise", "Observable", "Program", "block_function", "compile_source", "per_lane"]
+__all__ = ["BlockFunction", "Noise", "Observable", "Program", "block_function", "compile_source", "one_compilation",
+           "per_lane"]
 
 
 def block_function(function: Callable[..., None]) -> Any:
@@ -200,6 +207,17 @@ def run(X, first_path, save_steps, batch, substeps, keyZ, keyV, scaleZ, scaleV, 
         observe(X, OUT[save], step, t0, dt, S, T, P{names})
         mask_diverged(OUT[save], D)
 '''
+
+
+@contextmanager
+def one_compilation(run: Any) -> Iterator[None]:
+    """Let one process at a time call a driver that it has yet to compile: the others then find it on disk."""
+    if run.signatures or fcntl is None:
+        yield
+        return
+    with open(Path(inspect.getfile(run.py_func)).with_suffix(".lock"), "w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)  # released as the file is closed, and by the system if the process dies
+        yield
 
 
 def _python(function: Any) -> FunctionType:

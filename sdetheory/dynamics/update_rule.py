@@ -11,6 +11,7 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
+from ..schedules import as_schedule
 from ..validation import number
 
 __all__ = ["UpdateRule"]
@@ -29,8 +30,7 @@ class UpdateRule:
         if not hasattr(loss, "gradient_kernel"):
             raise TypeError(f"loss: expected a loss (see sdetheory.losses), got {loss!r}")
         self.loss = loss
-        self.values = {name: value if callable(value) else number(name, value, **_BOUNDS.get(name, {}))
-                       for name, value in hyperparameters.items()}
+        self.values = {name: _number_or_schedule(name, value) for name, value in hyperparameters.items()}
 
     @property
     def dim(self) -> int:
@@ -84,3 +84,10 @@ class UpdateRule:
     def __repr__(self) -> str:
         values = ", ".join(f"{name}={value!r}" for name, value in self.values.items())
         return f"{type(self).__name__}({self.loss!r}, {values})"
+
+
+def _number_or_schedule(name: str, value: Any) -> Any:
+    """A constant inside its bounds, or a function of the step: a schedule, a callable, or an array with one value a step."""
+    if callable(value):
+        return value
+    return as_schedule(name, value) if np.ndim(value) == 1 else number(name, value, **_BOUNDS.get(name, {}))
