@@ -1,0 +1,126 @@
+r"""SVAG-7: how far batch and learning rate can grow together, from R, G and N of the smaller run.
+
+.. math:: \frac{R'}R,\ \frac{G'}G,\ \frac{\kappa N'}N \in \Bigl[\frac1C, C\Bigr] \quad\Rightarrow\quad
+          \kappa \le C^2\rho + (C^2\rho-1)\frac NG, \qquad \rho = \frac{2-\kappa\eta\lambda}{2-\eta\lambda}
+
+for SGD at (B, η) and (κB, κη) at stationarity with decay λ. The scale-invariant quadratic, whose noise at batch κB is that at
+B over κ: R, G and N over a sweep of κ, where the runs part, and the largest κ that the run at κ = 1 foretells. Clock: steps.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+from matplotlib.figure import Figure
+
+import sdetheory as sdt
+from sdetheory.claims import Claim, Control, Resolution, Run
+from sdetheory.evidence import Between
+from sdetheory.scaling_rule import scaling_sweep
+from sdetheory.stats import Estimate
+from sdetheory.symbolic import Derivation
+from sdetheory.theory import svag
+
+from .proofs import gathered
+
+EIGENVALUES, TRACE = (1.0, 1.0, 1.0, 0.0), 0.1  # TRACE: Tr Sigma at unit norm and batch B, in d - 1 = 3 directions
+LR, DECAY = 0.1, 0.02  # lr/|w|^2 = (2 lr decay/TRACE)^(1/2) = 0.2 at rest: N/G near 2 (d - 1)/(0.2 rank) = 10, and kappa to 12
+FACTORS = (1.0, 2.0, 4.0, 8.0, 16.0, 32.0)  # up to more than twice that, fixed before
+BEYOND = FACTORS[-2:]
+SIMILARITY = math.sqrt(2)
+START = (LR * TRACE / (2 * DECAY)) ** 0.25 * np.full(4, 0.5)
+
+# The norm forgets its start by exp(-4 lr decay n) = 6e-6 within the half of the 3000 steps that is left out. The balance of a path
+# varies by 6 % at most, kappa = 32: 2000 paths leave 5 · 0.13 % = 0.7 %, twice that in quick mode. Ratios vary by less than 25 %.
+STEPS, PATHS = 3000, 2000
+RHO = 0.04
+
+
+def sweep(run: Run) -> Any:
+    """R, G, N at (kappa B, kappa lr), from the second half of the run."""
+    return scaling_sweep(lambda k: sdt.losses.RayleighQuotient(EIGENVALUES, sdt.losses.TangentNoise((TRACE / 3 / k) ** 0.5)),
+                         START, lr=LR, weight_decay=DECAY, batch_factors=FACTORS, n_steps=STEPS,
+                         n_paths=run.paths(PATHS), similarity=SIMILARITY, rng=run.rng.spawn(1)[0])
+
+
+def simulation(run: Run) -> dict[str, Any]:
+    """The sweep; how far apart the runs are, by their own ratios, and over what the theorem demands."""
+    runs = sweep(run)
+    run.data["runs"] = runs
+    ratios = np.stack([runs[f"{name}_ratio"].values for name in ("sq_norm", "sq_grad", "noise_trace")])
+    errors = np.stack([runs[f"{name}_ratio_stderr"].values for name in ("sq_norm", "sq_grad", "noise_trace")])
+    widest, at = np.abs(np.log(ratios)).argmax(axis=0), np.arange(len(FACTORS))
+    apart, relative = runs.apart.values, errors[widest, at] / ratios[widest, at]
+    # log least = (1/2) log(kappa + q) - (1/2) log(1 + q) + const. with q = N/G: its error is (1/2)|1/(kappa + q) - 1/(1 + q)| se(q)
+    q = (runs.noise_trace / runs.sq_grad).values[0]
+    of_q = q * (runs.noise_trace_stderr / runs.noise_trace + runs.sq_grad_stderr / runs.sq_grad).values[0]
+    demanded = runs.least_similarity.values
+    # both know the run at kappa = 1: standard errors are added, which bounds that of the quotient whatever their correlation
+    quotient_error = relative + 0.5 * np.abs(1 / (np.array(FACTORS) + q) - 1 / (1 + q)) * of_q
+    n, late = int(runs.n_finite.values.min()), np.isin(FACTORS, BEYOND)
+    return {"balance": Estimate(runs.balance.values, runs.balance_stderr.values, n=n),
+            "largest batch factor": Estimate(runs.attrs["largest_batch_factor"], runs.attrs["largest_batch_factor_stderr"], n=n),
+            "apart / demanded": Estimate((apart / demanded)[1:], (quotient_error * apart / demanded)[1:], n=n),
+            "apart beyond": Estimate(apart[late], (relative * apart)[late], n=n)}
+
+
+def prediction() -> dict[str, Any]:
+    """Balance at every kappa; parted by the theorem, and within it before."""
+    return {"balance": 1.0, "largest batch factor": Between(FACTORS[-3], BEYOND[0]),
+            "apart / demanded": Between(1.0), "apart beyond": Between(SIMILARITY)}
+
+
+def derivation() -> Derivation:
+    """The balance of the two runs, and what it says of their ratios."""
+    return gathered("The linear scaling rule", svag.svag_equilibrium_sq_norm, svag.batch_factor_bound,
+                    svag.simple_batch_factor_bound, svag.largest_batch_factor, svag.least_similarity)
+
+
+def figure(run: Run) -> Figure:
+    """Left: R, G and kappa N over those at kappa = 1; right: how far apart the runs are, and how far they must be."""
+    fig = Figure(figsize=(7.2, 3.8), layout="constrained")
+    left, right = fig.subplots(1, 2)
+    runs = run.data["runs"]
+    kappa, largest = np.array(FACTORS), runs.attrs["largest_batch_factor"]
+    for name, label, marker, colour in (("sq_norm", r"$R'/R$", "o", "tab:blue"), ("sq_grad", r"$G'/G$", "s", "tab:green"),
+                                        ("noise_trace", r"$\kappa N'/N$", "^", "tab:orange")):
+        left.errorbar(kappa, runs[f"{name}_ratio"], 3 * runs[f"{name}_ratio_stderr"], fmt=marker + "-", ms=5, mfc="none",
+                      lw=0.8, color=colour, capsize=3, label=label)
+    left.axhspan(1 / SIMILARITY, SIMILARITY, color="0.5", alpha=0.15, label=r"within $C=\sqrt{2}$")
+    left.set(ylabel=r"SGD at $(\kappa B,\kappa\eta)$ over SGD at $(B,\eta)$")
+    right.plot(kappa, runs.apart, "o", ms=5, mfc="none", color="tab:blue", label="how far apart they are")
+    dense = np.geomspace(1, FACTORS[-1], 100)
+    at_one = {"lr": LR, "weight_decay": DECAY, "sq_grad": float(runs.sq_grad[0]), "noise_trace": float(runs.noise_trace[0])}
+    right.plot(dense, svag.least_similarity(batch_factor=dense, **at_one), color="0.45", lw=1.3,
+               label=r"at least, from $N/G$ at $\kappa=1$")
+    right.axhline(SIMILARITY, color="0.5", lw=0.8, ls=":")
+    right.set(ylabel="factor $C$ within which $R$, $G$, $\\kappa N$ agree")
+    for ax in (left, right):
+        ax.axvline(largest, color="tab:red", ls="--", lw=1.2, label=rf"foretold: $\kappa\leq{largest:.1f}$")
+        ax.set(xscale="log", xlabel=r"factor $\kappa$ of batch and learning rate")
+        ax.set_xticks(kappa, [f"{k:g}" for k in kappa])
+        ax.minorticks_off()
+        ax.legend(frameon=False, fontsize=8)
+    fig.suptitle(r"$R$, $G$ and $N$ of one run tell how far linear scaling can go", fontsize=11)
+    return fig
+
+
+claim = Claim(
+    "SVAG-7",
+    title="The limit of linear scaling",
+    paper="svag",
+    statement=r"At stationarity with decay, $R$, $G$ and $\kappa N$ of SGD at $(B,\eta)$ and $(\kappa B,\kappa\eta)$ agree within "
+              r"a factor $C$ only if $\kappa\leq C^2\rho+(C^2\rho-1)N/G$, $\rho=(2-\kappa\eta\lambda)/(2-\eta\lambda)$, with $N$ and "
+              r"$G$ at batch $B$; so they part by at least a known factor, and beyond $\sqrt2$ before the $\kappa$ that one run "
+              r"foretells.",
+    derivation=derivation,
+    prediction=prediction,
+    simulation=simulation,
+    resolution={"balance": Resolution(RHO, points=len(FACTORS)), "largest batch factor": Resolution(1.0),
+                "apart / demanded": Resolution(RHO, points=len(FACTORS) - 1), "apart beyond": Resolution(0.1, points=len(BEYOND))},
+    negative_control=Control(r"the linear scaling rule holds up to $\kappa=32$: the runs stay within a factor 1.2",
+                             prediction={"apart beyond": Between(1.0, 1.2)}),
+    figure=figure,
+)
