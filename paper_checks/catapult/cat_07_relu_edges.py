@@ -1,12 +1,12 @@
 r"""CAT-7: for ReLU nets the lazy/catapult edge stays at 2/λ_0; where training fails, and how, depends on the data.
 
-.. math:: f(x) = \tfrac{1}{\sqrt n}\sum_i v_i\max(U_i\cdot x, 0), \qquad L = \tfrac1{2m}\sum_\alpha(f(x_\alpha)-y_\alpha)^2, \qquad
-          \lambda_0 = \text{top eigenvalue of } \Theta/m
+.. math:: f(x) = \tfrac{1}{\sqrt n}\sum_i v_i\max(U_i\cdot x, 0), \qquad L = \tfrac1{2m}\sum_\alpha(f(x_\alpha)-y_\alpha)^2,
+          \qquad \lambda_0 = \text{top eigenvalue of } \Theta/m
 
 A measurement on toy nets, over initialisations, with no derivation. The published figure for large ReLU nets is a divergence
-edge of about 12/λ_0. Here spread inputs give an edge of some 5.3/λ_0, and the linear net on the same data one just below 4/λ_0.
-Inputs with a large common direction (as images have) do not diverge at all: units that no sample switches on no longer move, and
-beyond some 10/λ_0 what is left learns nothing. Clock: steps.
+edge of about 12/λ_0. Here spread inputs give an edge of some 5.3/λ_0, and the linear net on the same data one just below
+4/λ_0. Inputs with a large common direction (as images have) do not diverge at all: units that no sample switches on no longer
+move, and beyond some 10/λ_0 what is left learns nothing. Clock: steps.
 """
 
 from __future__ import annotations
@@ -103,10 +103,11 @@ claim = Claim(
     "CAT-7",
     title="ReLU nets: the lazy edge stays, the divergence edge moves",
     paper="catapult",
-    statement=r"Measured on two-layer ReLU nets of width 128 with MSE on 4 samples: the lazy/catapult edge stays at $2/\lambda_0$ "
-              r"(within 10 %). The other edge moves with the data: spread inputs diverge beyond some $5.3/\lambda_0$ (the linear "
-              r"net just below $4/\lambda_0$); with a large common direction nets never diverge up to $60/\lambda_0$, but beyond "
-              r"some $10/\lambda_0$ units die and half of the nets learn nothing.",
+    statement=r"Measured on two-layer ReLU nets of width 128 with MSE on 4 samples: the lazy/catapult edge stays at "
+              r"$2/\lambda_0$ (within 10 %). The other edge moves with the data: spread inputs diverge beyond some "
+              r"$5.3/\lambda_0$ "
+              r"(the linear net just below $4/\lambda_0$); with a large common direction nets never diverge up to "
+              r"$60/\lambda_0$, but beyond some $10/\lambda_0$ units die and half of the nets learn nothing.",
     empirical=True,
     prediction=PREDICTION,
     simulation=simulation,
@@ -116,7 +117,7 @@ claim = Claim(
                 "ln of the learning edge, ReLU, aligned inputs": Resolution(0.34),
                 "share diverged at 60, ReLU, aligned inputs": Resolution(0.35)},
     negative_control=Control(r"the lazy edge moves in proportion to the other, to $2\cdot5.5/4$; ReLU nets diverge at "
-                             r"$12/\lambda_0$ whatever the data, or at the $4/\lambda_0$ of linear nets; all diverge in the end",
+                             r"$12/\lambda_0$ whatever the data, or at $4/\lambda_0$ as linear nets; all diverge in the end",
                              prediction=WRONG),
     figure=figure,
 )

@@ -4,10 +4,10 @@ r"""CAT-8: the catapult ends in flatter minima, the flatter the larger the learn
           \frac{\lambda_\infty}{\lambda_0} \text{ falls with } \eta \;(2 < \eta\lambda_0 \lesssim 3), \qquad
           \eta\lambda_\infty < 2 \text{ always}
 
-λ is the top eigenvalue of Θ/m, the top Hessian eigenvalue where the loss is 0. The last part is stability: where ηλ_∞ > 2 gradient
-descent leaves the minimum again. The rest is measured over initialisations of toy nets, ReLU and linear; each net is trained at
-every learning rate, so differences are paired. Nearer to divergence the curvature stays low but no longer falls with η. Test
-accuracy is for real nets. Clock: steps.
+λ is the top eigenvalue of Θ/m, the top Hessian eigenvalue where the loss is 0. The last part is stability: where ηλ_∞ > 2
+gradient descent leaves the minimum again. The rest is measured over initialisations of toy nets, ReLU and linear; each net is
+trained at every learning rate, so differences are paired. Nearer to divergence the curvature stays low but no longer falls with
+η. Test accuracy is for real nets. Clock: steps.
 """
 
 from __future__ import annotations
@@ -39,7 +39,8 @@ PREDICTION = {
     "curvature at 3.2 and 3.5": Between(0.15, 0.55),
     "scaled curvature at the end, at 2.6 and 3": Between(0.4, 1.5),
 }
-WRONG = {"fall of curvature from 2 to 3": 0.0, "curvature at 3.2 and 3.5": 1.0, "scaled curvature at the end, at 2.6 and 3": 2.0}
+WRONG = {"fall of curvature from 2 to 3": 0.0, "curvature at 3.2 and 3.5": 1.0,
+         "scaled curvature at the end, at 2.6 and 3": 2.0}
 
 
 def simulation(run: Run) -> dict[str, Any]:
@@ -58,7 +59,8 @@ def simulation(run: Run) -> dict[str, Any]:
         high.append(ratio[-len(HIGH):])
         scaled.append(SCALED[INSIDE, None] * ratio[INSIDE])
     measured = {"change of curvature in the lazy phase": np.array(change), "fall of curvature from 2 to 3": np.array(total),
-                "fall of curvature from one η to the next": np.concatenate(falls), "curvature at 3.2 and 3.5": np.concatenate(high),
+                "fall of curvature from one η to the next": np.concatenate(falls),
+                "curvature at 3.2 and 3.5": np.concatenate(high),
                 "scaled curvature at the end, at 2.6 and 3": np.concatenate(scaled)}
     return {name: mean_estimate(values.T) for name, values in measured.items()}
 
@@ -68,9 +70,11 @@ def figure(run: Run) -> Figure:
     fig = Figure(figsize=(6.4, 3.8), layout="constrained")
     ax = fig.subplots()
     rng = np.random.default_rng(0)
-    for (name, ratio), colour, shift in zip(run.data["ratios"].items(), ("tab:blue", "tab:orange"), (-0.025, 0.025), strict=True):
+    looks = (("tab:blue", -0.025), ("tab:orange", 0.025))
+    for (name, ratio), (colour, shift) in zip(run.data["ratios"].items(), looks, strict=True):
         x = SCALED + shift
-        ax.plot((x[:, None] + rng.uniform(-0.015, 0.015, ratio.shape)).ravel(), ratio.ravel(), ".", ms=2, color=colour, alpha=0.35)
+        spread = x[:, None] + rng.uniform(-0.015, 0.015, ratio.shape)
+        ax.plot(spread.ravel(), ratio.ravel(), ".", ms=2, color=colour, alpha=0.35)
         ax.errorbar(x, np.nanmean(ratio, 1), 3 * np.nanstd(ratio, 1) / np.sqrt(ratio.shape[1]), fmt="o-", ms=4.5, mfc="white",
                     capsize=2, lw=1.2, color=colour, label=f"{name} net: mean ± 3 s.e., each net a dot")
     dense = np.linspace(1.6, 3.7, 100)
@@ -78,7 +82,8 @@ def figure(run: Run) -> Figure:
     ax.axvline(2, color="0.6", lw=0.8, ls=":")
     ax.text(1.96, 0.08, "lazy", ha="right", color="0.4")
     ax.text(2.04, 0.08, "catapult", color="0.4")
-    ax.set(xlabel=r"scaled learning rate $\eta\lambda_0$", ylabel=r"curvature at the end, $\lambda_\infty/\lambda_0$", ylim=(0, 1.35))
+    ax.set(xlabel=r"scaled learning rate $\eta\lambda_0$", ylabel=r"curvature at the end, $\lambda_\infty/\lambda_0$",
+           ylim=(0, 1.35))
     ax.set_title("The catapult ends in flatter minima, well inside stability", fontsize=11)
     ax.legend(frameon=False, fontsize=8, loc="upper right")
     return fig
@@ -88,9 +93,10 @@ claim = Claim(
     "CAT-8",
     title="Flatter minima beyond the lazy phase",
     paper="catapult",
-    statement=r"Measured on two-layer nets of width 128, ReLU and linear: in the lazy phase the curvature at the end is that of "
-              r"the start (within 10 %); from $\eta\lambda_0=2$ to $3$ it falls with every larger $\eta$; from there to $3.5$ it "
-              r"stays at half of $\lambda_0$ or below, but not monotone. Catapults do not stop where they become stable but "
+    statement=r"Measured on two-layer nets of width 128, ReLU and linear: in the lazy phase the curvature at the end is that "
+              r"of the start (within 10 %); from $\eta\lambda_0=2$ to $3$ it falls with every larger $\eta$; from there to "
+              r"$3.5$ "
+              r"it stays at half of $\lambda_0$ or below, but not monotone. Catapults do not stop where they become stable but "
               r"end inside, at $\eta\lambda_\infty<1.5$ on average for $\eta\lambda_0$ of 2.6 and 3.",
     empirical=True,
     prediction=PREDICTION,
@@ -100,7 +106,8 @@ claim = Claim(
                 "fall of curvature from one η to the next": Resolution(0.1, points=2 * (len(FALLING) - 1)),
                 "curvature at 3.2 and 3.5": Resolution(0.2, points=2 * len(HIGH)),
                 "scaled curvature at the end, at 2.6 and 3": Resolution(0.25, points=2 * 2)},
-    negative_control=Control(r"the net finds the same minimum at every $\eta$, of the curvature it started with; or it stops as soon "
-                             r"as it is stable, at $\eta\lambda_\infty=2$", prediction=WRONG),
+    negative_control=Control(r"the net finds the same minimum at every $\eta$, of the curvature it started with; or it stops "
+                             r"as "
+                             r"soon as it is stable, at $\eta\lambda_\infty=2$", prediction=WRONG),
     figure=figure,
 )

@@ -1,13 +1,14 @@
 r"""CAT-9: minibatches lower the lazy edge, by as much as the second moment of the residuals says, and the phases survive.
 
-.. math:: \tilde f' = \tilde f - \frac\eta B\sum_{b=1}^B\Theta_{\cdot j_b}\tilde f_{j_b}, \qquad M = E\,\tilde f\tilde f^\top: \qquad
+.. math:: \tilde f' = \tilde f - \frac\eta B\sum_{b=1}^B\Theta_{\cdot j_b}\tilde f_{j_b},
+          \qquad M = E\,\tilde f\tilde f^\top: \\
           M' = \Bigl(1-\frac\eta m\Theta\Bigr)M\Bigl(1-\frac\eta m\Theta\Bigr)
                + \frac{\eta^2}B\Bigl(\frac1m\Theta\,\mathrm{diag}(M)\,\Theta - \frac1{m^2}\Theta M\Theta\Bigr)
 
-is a linear map of M; the edge η_B is where its spectral radius is 1. The noise term is ≥ 0 along the top eigenvector, so η_B ≤ 2/λ
-(λ the top eigenvalue of Θ/m); for orthogonal samples of one length η_B = (2/λ) B/(B + m − 1), for parallel ones η_B = 2/λ. Near a
-minimum this is the full net. How far the edge of whole runs moves, from starts of any size, is measured. B samples a step are
-drawn with replacement. Clock: steps.
+is a linear map of M; the edge η_B is where its spectral radius is 1. The noise term is ≥ 0 along the top eigenvector, so
+η_B ≤ 2/λ (λ the top eigenvalue of Θ/m); for orthogonal samples of one length η_B = (2/λ) B/(B + m − 1), for parallel ones
+η_B = 2/λ. Near a minimum this is the full net. How far the edge of whole runs moves, from starts of any size, is measured. B
+samples a step are drawn with replacement. Clock: steps.
 """
 
 from __future__ import annotations
@@ -121,10 +122,11 @@ def derivation() -> Derivation:
     """The map of the second moment, that its edge is not above 2/λ, and the edge for orthogonal samples."""
     d = Derivation("The edge of minibatch SGD")
     lr, theta = sympy.symbols("eta theta", positive=True)
-    d.assume(r"$\tilde f'=\tilde f-\frac\eta B\sum_b\Theta_{\cdot j_b}\tilde f_{j_b}$, $j_b$ uniform on $m$ samples and independent: "
-             r"the residuals of a wide net, or of any net near a minimum.")
+    d.assume(r"$\tilde f'=\tilde f-\frac\eta B\sum_b\Theta_{\cdot j_b}\tilde f_{j_b}$, $j_b$ uniform on $m$ samples and "
+             r"independent: the residuals of a wide net, or of any net near a minimum.")
     d.step(r"For one draw $E\,\Theta_{\cdot j}\tilde f_j=\Theta\tilde f/m$ and $E\,(\Theta_{\cdot j}\tilde f_j)(\cdot)^\top="
-           r"\Theta\,\mathrm{diag}(\tilde f^2)\Theta/m$; the mean of $B$ independent draws has a $B$-th of the covariance. The factor:",
+           r"\Theta\,\mathrm{diag}(\tilde f^2)\Theta/m$; the mean of $B$ independent draws has a $B$-th of the covariance. "
+           r"The factor:",
            lr**2 / sympy.Symbol("B", positive=True))
     for m, batch in ((2, 1), (2, 2), (2, 3), (3, 1), (3, 2)):  # all m^B batches, one by one, with a general Θ
         kernel = sympy.Matrix(m, m, lambda i, j: sympy.Symbol(f"t{min(i, j)}{max(i, j)}", real=True))
@@ -141,12 +143,14 @@ def derivation() -> Derivation:
     d.step(r"Along the top eigenvector $q$ the noise adds $\frac{\eta^2\theta^2}B\mathrm{Var}_j(q_j\tilde f_j)\ge0$ to "
            r"$(1-\eta\theta/m)^2\,q^\top Mq$, so $q^\top Mq$ grows where $\eta\theta/m>2$ at the latest: $\eta_B\le2/\lambda$. "
            r"A variance as a sum of squares (m = 4):", variance)
-    d.residual("it is not negative", sympy.expand(variance - sum((a - b) ** 2 for a, b in itertools.combinations(parts, 2)) / 16))
+    squares = sum((a - b) ** 2 for a, b in itertools.combinations(parts, 2)) / 16
+    d.residual("it is not negative", sympy.expand(variance - squares))
     m = sympy.Symbol("m", positive=True)
     share = size / m + size * (size - 1) / m**2  # E N² of N ~ Binomial(B, 1/m)
     factor = 1 - 2 * lr * theta / m + (lr * theta / size) ** 2 * share
-    d.step(r"Orthogonal samples, $\Theta=\theta I$: each residual is multiplied by $1-\eta\theta N/B$, $N\sim\mathrm{Bin}(B,1/m)$; its "
-           r"square, on average, by", factor)
+    d.step(r"Orthogonal samples, $\Theta=\theta I$: each residual is multiplied by $1-\eta\theta N/B$, "
+           r"$N\sim\mathrm{Bin}(B,1/m)$; "
+           r"its square, on average, by", factor)
     edge = 2 * m / theta * size / (size + m - 1)
     d.residual("its edge is (2/λ) B/(B + m − 1), λ = θ/m", sympy.simplify(factor.subs(lr, edge) - 1))
     return d
@@ -158,8 +162,8 @@ def figure(run: Run) -> Figure:
     ax = fig.subplots()
     for (batch, lazy), colour in zip(run.data["lazy"].items(), ("tab:red", "tab:orange", "tab:blue"), strict=True):
         n = run.paths(NETS)
-        ax.errorbar(GRID, lazy, 3 * np.sqrt(lazy * (1 - lazy) / n), fmt="o-", ms=4, mfc="white", lw=1.1, capsize=2, color=colour,
-                    label=f"batch of {batch}" if batch else "all 4 samples")
+        ax.errorbar(GRID, lazy, 3 * np.sqrt(lazy * (1 - lazy) / n), fmt="o-", ms=4, mfc="white", lw=1.1, capsize=2,
+                    color=colour, label=f"batch of {batch}" if batch else "all 4 samples")
         edge = 2.0 if batch is None else run.data["predicted"][BATCHES.index(batch)]
         ax.axvline(edge, color=colour, lw=1.2, ls="--")
     ax.plot([], [], color="0.4", ls="--", lw=1.2, label="edge of the second moment (mean over nets)")
@@ -176,10 +180,11 @@ claim = Claim(
     "CAT-9",
     title="Minibatches: the lazy edge moves down",
     paper="catapult",
-    statement=r"With minibatches of $B$ drawn with replacement the second moment of the residuals is stable up to $\eta_B\le2/\lambda$, "
-              r"the point where a linear map has spectral radius 1; $\eta_B=(2/\lambda)B/(B+m-1)$ for orthogonal samples. Measured "
-              r"on ReLU nets with 4 spread samples: whole runs leave the lazy phase at about 0.55 ($B=1$) and 0.75 ($B=2$) times the "
-              r"full-batch learning rate, within 20 % of $\eta_B$ for the NTK of the start, and the catapult phase survives.",
+    statement=r"With minibatches of $B$ drawn with replacement the second moment of the residuals is stable up to "
+              r"$\eta_B\le2/\lambda$, the point where a linear map has spectral radius 1; $\eta_B=(2/\lambda)B/(B+m-1)$ for "
+              r"orthogonal samples. Measured on ReLU nets with 4 spread samples: whole runs leave the lazy phase at about 0.55 "
+              r"($B=1$) and 0.75 ($B=2$) times the full-batch learning rate, within 20 % of $\eta_B$ for the NTK of the "
+              r"start, and the catapult phase survives.",
     derivation=derivation,
     prediction={"E L near a minimum / prediction": 1.0,
                 "ln of the edge over the full-batch one": Between(np.log(0.45), np.log(0.85)),
@@ -190,6 +195,7 @@ claim = Claim(
                 "ln of the edge over the full-batch one": Resolution(0.25, points=len(BATCHES)),
                 "the same over the prediction": Resolution(0.25, points=len(BATCHES)),
                 "share of catapults at 2.2 to 3.1, B = 2": Resolution(0.35)},
-    negative_control=Control("the noise of minibatches averages out: the mean loss follows gradient descent", simulation=without_noise),
+    negative_control=Control("the noise of minibatches averages out: the mean loss follows gradient descent",
+                             simulation=without_noise),
     figure=figure,
 )

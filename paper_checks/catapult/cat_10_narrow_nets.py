@@ -36,7 +36,8 @@ PATHS = 40_000
 STEPS = 60
 # The normal law of a share needs some 200 runs on either side: only shares within these limits are compared.
 RARE = 0.02
-COMPARED = {f"{name}, n = {n}": LRS[np.abs(law(lr=LRS, width=n) - 0.5) < 0.5 - RARE] for n in WIDTHS for name, law in PHASES.items()}
+COMPARED = {f"{name}, n = {n}": LRS[np.abs(law(lr=LRS, width=n) - 0.5) < 0.5 - RARE]
+            for n in WIDTHS for name, law in PHASES.items()}
 
 
 def prediction() -> dict[str, Any]:
@@ -53,7 +54,8 @@ def by_curvature_alone() -> dict[str, Any]:
 
 def simulation(run: Run) -> dict[str, Any]:
     """Shares of the phases at each learning rate, the same starts at all of them."""
-    found, n_paths = {}, run.paths(PATHS)
+    found: dict[str, Any] = {}
+    n_paths, run.data["shares"] = run.paths(PATHS), {}
     for n, seed in zip(WIDTHS, run.rng.spawn(len(WIDTHS)), strict=True):
         options = dict(n_paths=n_paths, observe=["f", "curvature"], sweep={"lr": LRS}, rng=seed)
         start = sdt.losses.NormalWeights(2 * n)
@@ -67,7 +69,7 @@ def simulation(run: Run) -> dict[str, Any]:
         f, curvature = (first[name].values[0, :, 0] for name in ("f", "curvature"))
         found[f"law of λ_0, n = {n}"] = ks_distance(n * curvature, stats.chi2(2 * n).cdf)
         found[f"law of D², n = {n}"] = ks_distance(4 * f**2 / n / curvature**2, stats.beta(0.5, n / 2).cdf)
-        run.data[n] = {name: share.mean(1) for name, share in shares.items()}
+        run.data["shares"][n] = {name: share.mean(1) for name, share in shares.items()}
     return found
 
 
@@ -86,13 +88,13 @@ def figure(run: Run) -> Figure:
     for n, ax in zip(WIDTHS, fig.subplots(1, 2, sharey=True), strict=True):
         for (name, law), colour in zip(PHASES.items(), ("tab:blue", "tab:orange", "tab:red"), strict=True):
             ax.plot(grid, law(lr=grid, width=n), color=colour, lw=1.3)
-            ax.plot(LRS, run.data[n][name], "o", ms=5.5, mfc="none", color=colour, label=name)
+            ax.plot(LRS, run.data["shares"][n][name], "o", ms=5.5, mfc="none", color=colour, label=name)
         for edge in (1, 2):
             ax.axvline(edge, color="0.6", lw=0.8, ls=":", zorder=0)
         ax.set(xlabel=r"learning rate $\eta$ (wide nets: edges at 1 and 2)")
         ax.set_title(f"width $n={n}$", fontsize=10)
     fig.axes[0].set_ylabel("probability over initialisations")
-    fig.axes[1].legend(frameon=False, fontsize=9, loc="center right", title="simulated (lines: exact)", title_fontsize=8)
+    fig.axes[0].legend(frameon=False, fontsize=9, loc="upper right", title="simulated (lines: exact)", title_fontsize=8)
     fig.suptitle("In a narrow net chance decides the phase", fontsize=11)
     return fig
 
@@ -101,9 +103,10 @@ claim = Claim(
     "CAT-10",
     title="Narrow nets: the law of the phase",
     paper="catapult",
-    statement=r"With standard normal weights $\lambda_0=S/n$ and $f_0^2/n=\lambda_0^2D^2/4$ with independent $S\sim\chi^2_{2n}$, "
-              r"$D^2\sim\mathrm{Beta}(\frac12,\frac n2)$. Hence training diverges with probability $P(\chi^2_{2n}>4n/\eta)$ and "
-              r"catapults (the loss grows at the first step) with $P(\eta\lambda_0-\frac14\eta^2\lambda_0^2D^2>2,\ "
+    statement=r"With standard normal weights $\lambda_0=S/n$ and $f_0^2/n=\lambda_0^2D^2/4$ with independent "
+              r"$S\sim\chi^2_{2n}$, $D^2\sim\mathrm{Beta}(\frac12,\frac n2)$. Hence training diverges with probability "
+              r"$P(\chi^2_{2n}>4n/\eta)$ and catapults (the loss grows at the first step) with "
+              r"$P(\eta\lambda_0-\frac14\eta^2\lambda_0^2D^2>2,\ "
               r"\eta\lambda_0<4)$, at every width.",
     derivation=derivation,
     prediction=prediction,

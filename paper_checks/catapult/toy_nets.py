@@ -1,7 +1,7 @@
 r"""The toy nets of CAT-6 … CAT-9: two layers, four samples in four dimensions, one curvature at every start.
 
-.. math:: x_\alpha = \sqrt d\,\bigl(\sqrt c\,e + \sqrt{1-c}\,z_\alpha\bigr), \qquad e = (1,\dots,1)/\sqrt d, \quad z_\alpha\perp e,
-          \quad \|z_\alpha\| = 1; \qquad w_0 = \sqrt{\lambda_0/\lambda(N)}\,N, \quad N \sim \mathcal N(0, I)
+.. math:: x_\alpha = \sqrt d\,\bigl(\sqrt c\,e + \sqrt{1-c}\,z_\alpha\bigr), \qquad e = (1,\dots,1)/\sqrt d, \quad
+          z_\alpha\perp e, \quad \|z_\alpha\| = 1; \qquad w_0 = \sqrt{\lambda_0/\lambda(N)}\,N, \quad N \sim \mathcal N(0, I)
 
 c is the share of a direction that all inputs have in common (images: large). Without biases the nets are homogeneous of degree
 2 in the weights and the NTK scales as ‖w‖², so normal weights scaled to one λ_0 make one learning rate one value of ηλ_0.
@@ -46,8 +46,8 @@ def descent(loss: Any, w0: NDArray[np.float64], scaled: NDArray[np.float64], obs
 
     One net, w0 of shape (dim,), is trained `n_paths` times.
     """
-    runs = sdt.simulate(sdt.SGD(loss, lr=1.0), w0, n_steps=steps, n_paths=n_paths or len(w0), observe=[observe], save_every=every,
-                        sweep={"lr": np.asarray(scaled) / CURVATURE}, rng=seed)
+    runs = sdt.simulate(sdt.SGD(loss, lr=1.0), w0, n_steps=steps, n_paths=n_paths or len(w0), observe=[observe],
+                        save_every=every, sweep={"lr": np.asarray(scaled) / CURVATURE}, rng=seed)
     return runs[observe].values
 
 
