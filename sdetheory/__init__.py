@@ -16,8 +16,8 @@ _WHERE = {
     "Claim": "claims", "Control": "claims", "Estimate": "evidence", "Exact": "evidence", "Relative": "evidence",
     "expect": "expectation", "Resolution": "evidence", "Between": "evidence", "verify_all": "claims",
 }
-_ROOMS = ("claims", "dynamics", "evidence", "hypotheses", "kernels", "losses", "plot", "random", "references",
-          "scaling_rule", "schedules", "schemes", "sde", "simulation", "sphere", "stats", "symbolic", "theory",
+_ROOMS = ("claims", "dynamics", "error_studies", "evidence", "expectation", "hypotheses", "kernels", "losses", "plot",
+          "random", "references", "scaling_rule", "schedules", "schemes", "sde", "simulation", "sphere", "stats", "symbolic", "theory",
           "torch", "translate", "validation", "verdicts")
 
 __all__ = ["__version__", *_WHERE, *_ROOMS]

@@ -168,9 +168,9 @@ def test_a_value_that_may_be_zero_needs_an_absolute_tolerance():
 
 
 def test_steps_too_coarse_for_a_stiff_drift_are_left_behind():
-    e = sdt.expect(sdt.SDE([x], [-50.0 * x], [[1.0]]), x**2, [1.0], t1=1.0, rtol=2e-2, rng=0)
+    e = sdt.expect(sdt.SDE([x], [-50.0 * x], [[1.0]]), x**2, [1.0], t1=1.0, rtol=5e-2, rng=0)
     assert e.converged and abs(e.value - 0.01) <= 2 * e.margin and min(level.n_steps for level in e.levels) > 8
-    e = sdt.expect(sdt.SDE([x], [-50.0 * x], [[1.0]]), x**2, [1.0], t1=1.0, rtol=2e-2, rng=0, method="weak2")
+    e = sdt.expect(sdt.SDE([x], [-50.0 * x], [[1.0]]), x**2, [1.0], t1=1.0, rtol=5e-2, rng=0, method="weak2")
     assert e.converged and abs(e.value - 0.01) <= 2 * e.margin
 
 

@@ -34,7 +34,7 @@ def controlled(sde: SDE, functional: sympy.Expr, t0: float, t1: float) -> tuple[
     >>> x = sympy.Symbol("x")
     >>> pair, observable, names = controlled(SDE([x], -x, 1), x**2, 0.0, 1.0)
     >>> pair.dim, len(names)
-    (2, 2)
+    (2, 4)
     """
     if not sde.symbolic or any(is_rough(entry) for entry in (functional, *sde.drift, *sde.diffusion)):
         return None

@@ -100,7 +100,7 @@ def expect(process: Any, functional: Any, x0: Any, *, t1: float | None = None, n
     left = 1.0
     if isinstance(process, SDE):
         t0, t1 = _span(t0, t1, n_steps)
-        what = _functional(process, functional)
+        what = functional_of(process, functional)
         outcome, name, left = _of_sde(process, what, x0, t0, t1, scheme, method, goal, fresh, work, control)
     else:
         outcome, name = _of_rule(process, functional, x0, t0, t1, n_steps, scheme, method, goal, fresh, work)
@@ -132,7 +132,7 @@ def _span(t0: Any, t1: Any, n_steps: Any) -> tuple[float, float]:
     return t0, number("t1", t1, above=t0)
 
 
-def _functional(sde: SDE, functional: Any) -> Any:
+def functional_of(sde: SDE, functional: Any) -> Any:
     named = {symbol.name: symbol for symbol in sde.states}
     if isinstance(functional, str):
         if functional not in named:
