@@ -113,8 +113,8 @@ claim = Claim(
     paper="svag",
     statement=r"At stationarity with decay, $R$, $G$ and $\kappa N$ of SGD at $(B,\eta)$ and $(\kappa B,\kappa\eta)$ agree "
               r"within a factor $C$ only if $\kappa\leq C^2\rho+(C^2\rho-1)N/G$, $\rho=(2-\kappa\eta\lambda)/(2-\eta\lambda)$, "
-              r"with $N$ and $G$ at batch $B$; so they part by at least a known factor, and beyond $\sqrt2$ before the $\kappa$ "
-              r"that one run foretells.",
+              r"with $N$ and $G$ at batch $B$; so they part by at least a known factor, and beyond $\sqrt2$ before the "
+              r"$\kappa$ that one run foretells.",
     derivation=derivation,
     prediction=prediction,
     simulation=simulation,

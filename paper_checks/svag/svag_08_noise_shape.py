@@ -4,8 +4,8 @@ r"""SVAG-8: at a fixed time the shape of the noise matters at order η² (skewed
           O(\eta^3)\ (\text{symmetric two-point}), \qquad
           \mathbb E\,g(x_{\mathrm{SGD}}) - \mathbb E\,g(X_T) = O(\eta)
 
-NGD has Gaussian noise of the same covariance. Gradients (a + s_a ζ)x − (b + s_b ζ) with one two-point ζ: the noise depends on the
-weight, and all moments are known to rounding. Clock: gradient-flow time, T = ηk.
+NGD has Gaussian noise of the same covariance. Gradients (a + s_a ζ)x − (b + s_b ζ) with one two-point ζ: the noise depends on
+the weight, and all moments are known to rounding. Clock: gradient-flow time, T = ηk.
 """
 
 from __future__ import annotations
@@ -137,7 +137,8 @@ claim = Claim(
     simulation=simulation,
     resolution={"skewed, E x^3": Resolution(Relative(1e-4)), "symmetric, E x^4": Resolution(Relative(1e-4)),
                 "to the SDE, E x^2": Resolution(Relative(1e-3)), "shape, E x and E x^2": Resolution(1e-10),
-                "order, skewed": Resolution(ORDER), "order, symmetric": Resolution(ORDER), "order, to the SDE": Resolution(ORDER)},
+                "order, skewed": Resolution(ORDER), "order, symmetric": Resolution(ORDER),
+                "order, to the SDE": Resolution(ORDER)},
     negative_control=Control(r"noise that is not Gaussian costs an error of first order whatever its shape",
                              prediction={"order, skewed": np.ones(2), "order, symmetric": 1.0}),
     figure=figure,
