@@ -71,9 +71,9 @@ def _map(run: Run, seed: np.random.SeedSequence) -> dict[str, Exact]:
         phases.append(found)
         noise = 2 * np.sqrt(width) * read_error(curvature, width)[0]
         falling = MAP_SCALED[:, None] / CURVATURE * curvature < 2  # from there on the loss only falls
-        unfinished += np.count_nonzero((found != Phase.DIVERGENT) & ~falling[:, -1])
-        rises += np.count_nonzero((falling & (np.abs(f) > noise))[:, :-1]
-                                  & (np.abs(f[:, 1:]) > np.abs(f[:, :-1]) + noise[:, :-1]))
+        unfinished += int(np.sum((found != Phase.DIVERGENT) & ~falling[:, -1]))
+        rises += int(np.sum((falling & (np.abs(f) > noise))[:, :-1]
+                            & (np.abs(f[:, 1:]) > np.abs(f[:, :-1]) + noise[:, :-1])))
     codes = np.array(phases)
     edges = np.array([_growth_edge(OUTPUT, width) for width in MAP_WIDTHS]) * CURVATURE
     wrong = plot.misclassified(codes, MAP_SCALED, edges, 4.0)
