@@ -12,13 +12,13 @@ from typing import Any
 __version__ = "0.1.0"
 
 _WHERE = {
-    "SDE": "sde", "SGD": "dynamics", "simulate": "simulation", "Formula": "theory.formula", "Derivation": "symbolic",
-    "Claim": "claims", "Control": "claims", "Estimate": "evidence", "Exact": "evidence", "Relative": "evidence",
-    "expect": "expectation", "Resolution": "evidence", "Between": "evidence", "verify_all": "claims",
+    "SDE": "sde", "SGD": "dynamics", "SVAG": "dynamics", "simulate": "simulation", "expect": "expectation",
+    "Formula": "theory.formula", "Derivation": "symbolic", "Claim": "claims", "Control": "claims", "verify_all": "claims",
+    "Estimate": "evidence", "Exact": "evidence", "Relative": "evidence", "Resolution": "evidence", "Between": "evidence",
 }
 _ROOMS = ("claims", "dynamics", "error_studies", "evidence", "expectation", "hypotheses", "kernels", "losses", "plot",
-          "random", "references", "scaling_rule", "schedules", "schemes", "sde", "simulation", "sphere", "stats", "symbolic", "theory",
-          "torch", "translate", "validation", "verdicts")
+          "random", "references", "scaling_rule", "schedules", "schemes", "sde", "simulation", "sphere", "stats", "symbolic",
+          "theory", "torch", "translate", "validation", "verdicts")
 
 __all__ = ["__version__", *_WHERE, *_ROOMS]
 

@@ -197,7 +197,8 @@ def test_plain_functions_are_taken_for_the_sde_and_the_functional():
     (dict(n_steps=3), ValueError, "n_steps: expected none"),
     (dict(method="magic"), ValueError, "method: expected one of auto"),
     (dict(scheme="weak_order_2_three_point", method="multilevel"), ValueError, "increments are Brownian"),
-    (dict(functional=sympy.log(x), method="weak2", control=False), ValueError, "functional: expected finite values on every path, got .* take more steps"),
+    (dict(functional=sympy.log(x), method="weak2", control=False), ValueError,
+     "functional: expected finite values on every path, got .* take more steps"),
     (dict(process=sdt.SDE([x], [sympy.Symbol("mu") * x], [[1]])), ValueError, "sde: expected a number for every parameter"),
     (dict(process=3), TypeError, "process: expected an SDE or an update rule"),
 ])
