@@ -54,8 +54,8 @@ def strong_error_study(sde: SDE, x0: Any, t1: float, *, steps: Sequence[int] = (
                              "order here; use 'euler_maruyama', or weak_error_study")
     drawn, wanted = increment_rows(chosen, sde), increment_rows(limit_scheme or chosen, sde)
     if drawn != wanted:  # they would number their noise apart
-        raise ValueError(f"reference: expected a scheme that draws {drawn} as {chosen.name!r} does, to be on the same path, got "
-                         f"{reference!r} with {wanted}; use {chosen.name!r} itself")
+        raise ValueError(f"reference: expected a scheme that draws {drawn} as {chosen.name!r} does, to be on the same path, "
+                         f"got {reference!r} with {wanted}; use {chosen.name!r} itself")
     n_paths = integer("n_paths", n_paths, at_least=10 * len(counts))
     seeds, finest = seed_sequence(rng), 2 * counts[-1] if reference is None else 8 * counts[-1]
 
