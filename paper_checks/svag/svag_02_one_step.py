@@ -10,6 +10,7 @@ Taylor series Σ hⁿ/n! 𝓐ⁿφ of the generator 𝓐. In two dimensions, ran
 
 from __future__ import annotations
 
+from functools import cache
 from math import factorial
 from typing import Any
 
@@ -52,17 +53,29 @@ def pairs(amplification: int, values: np.ndarray, chances: np.ndarray) -> tuple[
     return (first * values[:, None] + second * values).ravel(), np.outer(chances, chances).ravel()
 
 
+@cache
+def _linear_equations() -> Any:
+    """Of y = X − x: the same law of gradients with the offsets b − a x, from 0."""
+    moved = sdt.losses.RandomLinear(LINEAR.probabilities, LINEAR.matrices[:, 0, 0],
+                                    LINEAR.offsets[:, 0] - LINEAR.matrices[:, 0, 0] * LINEAR_START)
+    return sdt.dynamics.random_linear_sde(moved, lr=LR).moment_equations(3)
+
+
+@cache
+def _plane_equations() -> tuple[Any, Any]:
+    """The moved problem in the plane, and its moment equations."""
+    moved = sdt.losses.RandomLinear(PLANE.probabilities, PLANE.matrices, PLANE.offsets - PLANE.matrices @ PLANE_START)
+    return moved, sdt.dynamics.random_linear_sde(moved, lr=LR).moment_equations(2)
+
+
 def linear_gap(amplification: int) -> np.ndarray:
     """Differences of the moments 1 to 3 of the displacement: random linear gradients."""
     h = LR / amplification
     gradients, p = pairs(amplification, (LINEAR.matrices[:, :, 0] * LINEAR_START - LINEAR.offsets)[:, 0], LINEAR.probabilities)
     step = np.array([p @ (-h * gradients) ** k for k in (1, 2, 3)])
-    # the SDE of y = X − x: the same law of gradients with the offsets b − a x, from 0
-    moved = sdt.losses.RandomLinear(LINEAR.probabilities, LINEAR.matrices[:, 0, 0],
-                                    LINEAR.offsets[:, 0] - LINEAR.matrices[:, 0, 0] * LINEAR_START)
-    sde = sdt.dynamics.random_linear_sde(moved, lr=LR)
-    found = sde.moment_equations(3).solve([0.0], h)
-    return step - np.array([float(found[sde.states[0] ** k]) for k in (1, 2, 3)])
+    equations = _linear_equations()
+    found = equations.solve([0.0], h)
+    return step - np.array([float(found[equations.states[0] ** k]) for k in (1, 2, 3)])
 
 
 def quartic_gap(amplification: int) -> np.ndarray:
@@ -85,11 +98,10 @@ def quartic_gap(amplification: int) -> np.ndarray:
 def plane_gap(amplification: int) -> np.ndarray:
     """Differences of E y_1, E y_2, E y_1², E y_1 y_2, E y_2² of the displacement y in two dimensions."""
     h = LR / amplification
-    moved = sdt.losses.RandomLinear(PLANE.probabilities, PLANE.matrices, PLANE.offsets - PLANE.matrices @ PLANE_START)
+    moved, equations = _plane_equations()
     step = sdt.dynamics.affine_moments(sdt.dynamics.SVAG(moved, lr=LR, amplification=amplification), [0.0, 0.0], 1)
-    sde = sdt.dynamics.random_linear_sde(moved, lr=LR)
-    found = sde.moment_equations(2).solve([0.0, 0.0], h)
-    x, y = sde.states
+    found = equations.solve([0.0, 0.0], h)
+    x, y = equations.states
     return np.array([step.moment(i, j)[0] - float(found[sympy.Mul(x**i, y**j)])
                      for i, j in ((1, 0), (0, 1), (2, 0), (1, 1), (0, 2))])
 

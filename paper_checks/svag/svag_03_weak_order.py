@@ -14,6 +14,7 @@ which are solved to 1e-9: no step size enters on the side of the SDE. Clock: gra
 
 from __future__ import annotations
 
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -55,6 +56,11 @@ def rule(loss: Any, amplification: int, factor: float = 1.0) -> Any:
     return sdt.dynamics.SVAG(loss, lr=LR, amplification=amplification, spread=(2 * factor * amplification - 1) ** 0.5)
 
 
+@cache
+def _moment_equations() -> Any:
+    return sdt.dynamics.random_linear_sde(LINEAR, lr=LR).moment_equations(max(POWERS))
+
+
 def moment_errors(process: Any, amplification: int) -> np.ndarray:
     """E x_k^n − E X_{kh}^n at 16 times up to TIME, shape (k, n); `process(l)` makes the rule.
 
@@ -62,9 +68,9 @@ def moment_errors(process: Any, amplification: int) -> np.ndarray:
     """
     steps = np.arange(4 * round(TIME / LR) + 1) * (amplification // 4)
     found = sdt.dynamics.affine_moments(process(amplification), [LINEAR_START], steps, order=max(POWERS))
-    sde = sdt.dynamics.random_linear_sde(LINEAR, lr=LR)
-    right = sde.moment_equations(max(POWERS)).solve([LINEAR_START], steps * LR / amplification)
-    x = sde.states[0]
+    equations = _moment_equations()
+    right = equations.solve([LINEAR_START], steps * LR / amplification)
+    x = equations.states[0]
     return np.stack([found.moment(n) - right[x**n] for n in POWERS], 1)
 
 
