@@ -17,6 +17,7 @@ from sdetheory.symbolic.notation import mathml
 from sdetheory.trials import Mode
 from sdetheory.verdicts import Verdict
 
+from .devices import torch_version
 from .figures import figure_markup
 from .registry import ClaimFile
 
@@ -25,13 +26,17 @@ __all__ = ["Order", "check", "failed", "skipped"]
 
 @dataclass(frozen=True)
 class Order:
-    """What a worker is asked: which claim, and how. `n_comparisons` counts those of the whole run."""
+    """What a worker is asked: which claim, and how.
+
+    `n_comparisons` counts those of the whole run; `device` is where claims on real nets run, "cpu" or "cuda (its name)".
+    """
 
     file: ClaimFile
     seed: int
     mode: Mode
     n_comparisons: int
     title: str = ""
+    device: str = "cpu"
 
 
 def check(order: Order) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -52,7 +57,7 @@ def check(order: Order) -> tuple[dict[str, Any], dict[str, Any]]:
     result, display = _result(order, verdict, claim.statement), _shown(claim)
     if claim.figure is not None:
         try:
-            display["figure"] = figure_markup(claim.figure, verdict.run, claim.id)
+            display["figure"] = figure_markup(claim.figure, verdict.run, f"{claim.id} {order.device}")
         except Exception:  # the numbers stand without their picture; the report and the table say that it is missing
             result["figure_error"] = traceback.format_exc()
     return result, display
@@ -84,7 +89,10 @@ def _result(order: Order, verdict: Verdict, statement: str) -> dict[str, Any]:
     found = verdict.to_dict()
     found["paper"] = order.file.paper
     found["title"] = found["title"] or order.title or order.file.slug
-    return found | {"statement": statement, "reason": verdict.reason, "mode": verdict.mode,
+    on_nets = "torch" in order.file.requires
+    if on_nets and (version := torch_version()):
+        found["versions"] = found["versions"] | {"torch": version}
+    return found | {"device": order.device if on_nets else "cpu", "statement": statement, "reason": verdict.reason, "mode": verdict.mode,
                     "n_comparisons_in_run": order.n_comparisons}
 
 

@@ -17,6 +17,7 @@ from sdetheory.references import PAPERS
 
 from .checking import Order, check, failed, skipped
 from .console import MARKS, Progress, table
+from .devices import DEVICES, DeviceError, available
 from .registry import HERE, ClaimFile, SelectionError, discover, select
 from .report import render
 from .results import FolderError, Results
@@ -36,7 +37,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     asked = _parser().parse_args(arguments)
     try:
         return asked.command(asked)
-    except (SelectionError, FolderError) as error:
+    except (SelectionError, FolderError, DeviceError) as error:
         print(f"paper-checks: {error}", file=sys.stderr)
         return 2
     except BrokenPipeError:  # `paper-checks list | head`
@@ -58,6 +59,10 @@ def _parser() -> argparse.ArgumentParser:
                               description="Verify claims: derivation, simulation, negative control. Exit status 0 only "
                                           "when all that ran are confirmed.")
     run.add_argument("wanted", metavar="ID or PAPER", nargs="*", help="ILR-4, ILR, intrinsic_lr, … (default: all)")
+    run.add_argument("--only", metavar="FOLDER", default=None, help="no claims but those of a folder: real-nets, svag, …")
+    run.add_argument("--device", choices=DEVICES, default="cpu",
+                     help="where claims on real nets run (default: cpu); cuda runs larger ones, and keeps its results beside those "
+                          "of the CPU in results-cuda.json")
     size = run.add_mutually_exclusive_group()
     size.add_argument("--quick", dest="mode", action="store_const", const="quick", help="a quarter of the paths")
     size.add_argument("--thorough", dest="mode", action="store_const", const="thorough", help="16 times the paths")
@@ -93,13 +98,21 @@ def _run(asked: argparse.Namespace) -> int:
     files = select(asked.wanted, discover(asked.papers))
     if not files:
         raise SelectionError(f"no claims in {asked.papers}; a claim is a file such as {asked.papers}/my_paper/mine_01_x.py")
-    results = Results(asked.output, [file.id for file in files])
+    if asked.only is not None:
+        within = select([asked.only], discover(asked.papers))
+        if not (files := [file for file in files if file in within]):
+            raise SelectionError(f"--only {asked.only}: expected a folder of the claims asked for, got one that holds none of them")
+    device = available(asked.device)
+    if asked.device != "cpu" and not (files := [file for file in files if file.requires]):
+        raise SelectionError("--device: expected claims on real nets, which alone run there, got none; add --only real-nets")
+    results = Results(asked.output, [file.id for file in files], asked.device)
     started, claims = time.perf_counter(), [_loaded(file) for file in files]
     total = sum(claim.n_comparisons for claim in claims if claim)
-    orders = [Order(file, asked.seed, asked.mode, total, claim.title if claim else "")
+    orders = [Order(file, asked.seed, asked.mode, total, claim.title if claim else "", device)
               for file, claim in zip(files, claims, strict=True)]
     jobs = min(asked.jobs or cores(), len(files))
-    print(f"{len(files)} claim(s), {total} comparisons, seed {asked.seed}, mode {asked.mode}, {jobs} process(es)", flush=True)
+    print(f"{len(files)} claim(s), {total} comparisons, seed {asked.seed}, mode {asked.mode}, {jobs} process(es)"
+          + (f", real nets on {device}" if asked.device != "cpu" else ""), flush=True)
     progress = Progress(len(files))
     interrupted = False
     work = run_in_workers(check, orders, jobs, lambda running: progress.working([order.file.id for order in running]))
@@ -199,7 +212,6 @@ def _say_last_verdict(id: str, folder: Path) -> None:
 
 def _report(asked: argparse.Namespace) -> int:
     results = Results(asked.folder)
-    results.order = {id: position for position, id in enumerate(results.found)}
     try:
         print(results.write_page(render(results)))
     except OSError as error:

@@ -64,10 +64,20 @@ class ClaimFile:
             raise ValueError(f"{self.module}: expected the id {self.id}, as the file's name says, got {claim.id!r}")
         return claim
 
+    @property
+    def requires(self) -> tuple[str, ...]:
+        """The packages this claim needs beyond those of the library; its file says so by `requires = ("torch",)`.
+
+        None of a file that cannot be imported.
+        """
+        try:
+            return tuple(getattr(importlib.import_module(self.module), "requires", ()))
+        except Exception:
+            return ()
+
     def missing(self) -> str | None:
         """The first package this claim `requires` that is not installed; such a claim is skipped."""
-        requires = getattr(importlib.import_module(self.module), "requires", ())
-        return next((name for name in requires if importlib.util.find_spec(name) is None), None)
+        return next((name for name in self.requires if importlib.util.find_spec(name) is None), None)
 
 
 @lru_cache(maxsize=8)

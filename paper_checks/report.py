@@ -22,15 +22,17 @@ __all__ = ["render"]
 
 
 # what a result of before, or of a claim that could not run, may lack
-_ABSENT: dict[str, Any] = {"statement": "", "reason": "", "traceback": "", "figure_error": "", "mode": "default"}
+_ABSENT: dict[str, Any] = {"statement": "", "reason": "", "traceback": "", "figure_error": "", "mode": "default",
+                           "device": "cpu"}
 _NOTHING_SHOWN: dict[str, Any] = {"extension": False, "empirical": False, "derivation": None, "figure": ""}
 
 
 def render(results: Results) -> str:
     """Return the page for the results in a folder."""
-    claims = [_ABSENT | result | {"display": _NOTHING_SHOWN | results.display(result["id"]),
-                                  "worst": worst_margin_ratio(result["evidence"])} for result in results]
-    papers = [(PAPERS.get(key) or key, list(group)) for key, group in groupby(claims, lambda claim: claim["paper"])]
+    claims = [_ABSENT | result | {"display": _NOTHING_SHOWN | results.display(result["id"], device),
+                                  "anchor": result["id"] + ("" if device == "cpu" else f"-{device}"),
+                                  "worst": worst_margin_ratio(result["evidence"])} for device, result in results.everywhere()]
+    papers = [(PAPERS.get(key) or key.replace("_", " "), list(group)) for key, group in groupby(claims, lambda claim: claim["paper"])]
     counts = Counter(claim["status"] for claim in claims)
     templates = resources.files(__package__) / "templates"
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
@@ -41,6 +43,7 @@ def render(results: Results) -> str:
         papers=papers, claims=claims, marks=MARKS, counts={status: counts[status] for status in MARKS if counts[status]},
         n_comparisons=sum(len(claim["evidence"]) for claim in claims), seconds=sum(claim["seconds"] for claim in claims),
         seeds=sorted({claim["seed"] for claim in claims}), modes=sorted({claim["mode"] for claim in claims}),
+        devices=sorted({claim["device"] for claim in claims}),
         versions=claims[0]["versions"] if claims else {},
         css=Markup((templates / "report.css").read_text(encoding="utf-8")))
 

@@ -11,11 +11,17 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+from .devices import DEVICES
+
 __all__ = ["FolderError", "Results", "worst_margin_ratio"]
 
 
 class FolderError(ValueError):
     """A folder that cannot be written, or that holds no results."""
+
+
+def _suffix(device: str) -> str:
+    return "" if device == "cpu" else f"-{device}"
 
 
 class Results:
@@ -27,13 +33,22 @@ class Results:
     order : list of str, optional
         The ids of the run about to start; the folder is made and tried before anything else happens. Without it, the
         results that are there are read.
+    device : "cpu" or "cuda"
+        Where this run is; its results are kept apart from those of another device, in `results-cuda.json`.
+
+    Attributes
+    ----------
+    found : id -> result of this run.
+    beside : device -> (id -> result) of the runs elsewhere that the folder holds.
     """
 
-    def __init__(self, folder: Path, order: list[str] | None = None) -> None:
-        self.folder = folder
+    def __init__(self, folder: Path, order: list[str] | None = None, device: str = "cpu") -> None:
+        self.folder, self.device = folder, device
         self.found: dict[str, dict[str, Any]] = {}
+        self.beside = {other: self._read(other) for other in DEVICES
+                       if other != device and self._results_path(other).exists()}
         if order is None:
-            self._read()
+            self.found = {} if self.beside and not self._results_path(device).exists() else self._read(device)
         else:
             self.order = {id: position for position, id in enumerate(order)}
             self._try()
@@ -42,17 +57,25 @@ class Results:
     def __iter__(self) -> Any:
         return iter(self.found.values())
 
+    def everywhere(self) -> list[tuple[str, dict[str, Any]]]:
+        """(device, result) of every device: those of the other devices behind the one of this run, claim by claim."""
+        known = {id: result["paper"] for found in (self.found, *self.beside.values()) for id, result in found.items()}
+        papers = list(dict.fromkeys(known.values()))
+        ids = sorted(known, key=lambda id: papers.index(known[id]))
+        return [(device, found[id]) for id in ids for device, found in ((self.device, self.found), *self.beside.items())
+                if id in found]
+
     def add(self, result: dict[str, Any], display: dict[str, Any]) -> None:
         """Take in a finished claim and write it."""
         self.found[result["id"]] = result
         self.found = dict(sorted(self.found.items(), key=lambda item: self.order[item[0]]))
-        self._replace(self._display_path(result["id"]), json.dumps(display))
+        self._replace(self._display_path(result["id"], self.device), json.dumps(display))
         self._write_results()
 
-    def display(self, id: str) -> dict[str, Any]:
+    def display(self, id: str, device: str = "cpu") -> dict[str, Any]:
         """What the report shows of a claim beside its result; empty if it left nothing."""
         try:
-            return json.loads(self._display_path(id).read_text(encoding="utf-8"))
+            return json.loads(self._display_path(id, device).read_text(encoding="utf-8"))
         except (OSError, json.JSONDecodeError):
             return {}
 
@@ -61,14 +84,17 @@ class Results:
         self._replace(self.folder / "report.html", page)
         return self.folder / "report.html"
 
-    def _display_path(self, id: str) -> Path:
-        return self.folder / "claims" / f"{id}.json"
+    def _display_path(self, id: str, device: str) -> Path:
+        return self.folder / "claims" / f"{id}{_suffix(device)}.json"
 
-    def _read(self) -> None:
-        path = self.folder / "results.json"
+    def _results_path(self, device: str) -> Path:
+        return self.folder / f"results{_suffix(device)}.json"
+
+    def _read(self, device: str) -> dict[str, dict[str, Any]]:
+        path = self._results_path(device)
         try:
             found = json.loads(path.read_text(encoding="utf-8"))
-            self.found = {result["id"]: result for result in found}
+            return {result["id"]: result for result in found}
         except OSError as error:
             raise FolderError(f"{path}: expected the results of a run, got {error.strerror}; "
                               f"make them with `paper-checks run --output {self.folder}`") from None
@@ -87,7 +113,7 @@ class Results:
 
     def _write_results(self) -> None:
         text = json.dumps(list(self.found.values()), indent=1, ensure_ascii=False, allow_nan=False)
-        self._replace(self.folder / "results.json", text + "\n")
+        self._replace(self._results_path(self.device), text + "\n")
 
     def _replace(self, path: Path, text: str) -> None:
         handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")

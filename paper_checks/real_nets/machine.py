@@ -5,10 +5,10 @@ from __future__ import annotations
 import os
 from typing import Any, TypeVar
 
-__all__ = ["VARIABLE", "device", "on_device"]
+from paper_checks.devices import VARIABLE
 
-#: set in each worker by `paper-checks run --device`
-VARIABLE = "PAPER_CHECKS_DEVICE"
+__all__ = ["device", "on_device"]
+
 T = TypeVar("T")
 
 

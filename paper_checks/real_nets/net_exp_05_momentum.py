@@ -22,7 +22,7 @@ from sdetheory.theory import exp_lr
 requires = ("torch",)
 
 # (lr, weight decay, momentum); ηλ is below (1 − √μ)², where the roots are real (EXP-7)
-CASES = {name: (exp_lr.larger_root, (*paced(name, 0.02, 0.1), 0.9)) for name in NETS}
+CASES = {name: (exp_lr.larger_root, (*paced(name, 0.02, 0.05), 0.9)) for name in NETS}
 CONTROLLED = ("MLP, batch norm", "CNN, group norm")
 SMALLER = "MLP, layer norm"
 SMALLER_STEPS = 240  # ‖w̃‖² is e^330 at the end, within range

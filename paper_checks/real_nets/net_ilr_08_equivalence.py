@@ -20,7 +20,7 @@ from sdetheory.theory import intrinsic_lr as ilr
 requires = ("torch",)
 
 C = 3.0
-CASES = {name: (*paced(name, 0.02, 0.1), 0.9) for name in NETS}  # (lr, weight decay, momentum)
+CASES = {name: (*paced(name, 0.02, 0.05), 0.9) for name in NETS}  # (lr, weight decay, momentum)
 CONTROLLED = ("MLP, batch norm", "CNN, group norm")
 
 

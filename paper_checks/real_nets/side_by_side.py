@@ -63,13 +63,10 @@ def constant(lr: float, weight_decay: float, momentum: float = 0.0, **others: An
 def paced(name: str, lr: Any, weight_decay: Any) -> tuple[Any, Any]:
     """What a net gets in place of an MLP's (lr, weight decay), so that rounding does not e-fold within the run.
 
-    A convolutional net has fewer weights and turns further in a step: a tenth of the rate at the same product. With each
-    feature map of each sample normalised, that product, which sets the pace at equilibrium (ILR-4), is a tenth too.
+    A convolutional net has fewer weights and turns further in a step: a tenth of the rate, so that the product, which sets the
+    pace at equilibrium (ILR-4), is a tenth too.
     """
-    kind, norm = NETS[name]
-    if kind == "mlp":
-        return lr, weight_decay
-    return lr / 10, weight_decay if norm == "instance" else weight_decay * 10
+    return (lr, weight_decay) if NETS[name][0] == "mlp" else (lr / 10, weight_decay)
 
 
 class Trained(NamedTuple):
