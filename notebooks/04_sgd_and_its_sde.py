@@ -177,6 +177,9 @@ ax.legend();
 fit_order(1 / ls[1:], abs(gap[1:]), stderr=stderr[1:])
 
 # %% [markdown]
+# Without SGD itself, the order is near 1, with terms in $1/l^2$ still in it at such small $l$; they are what section 3 shows at its left end.
+
+# %% [markdown]
 # ## 6. Noise against signal: the linear scaling rule
 #
 # Why should doubling batch and learning rate change nothing? Because the SDE does not change: $\eta\Sigma$ stays when $\Sigma\to\Sigma/\kappa$ and

@@ -67,8 +67,8 @@ usual = torch.nn.Sequential(torch.nn.Linear(64, 32), torch.nn.BatchNorm1d(32), t
 scale_invariance(usual, cross_entropy, inputs, targets)
 
 # %% [markdown]
-# `0.weight` and `0.bias` fail by torch's $\epsilon = 10^{-5}$ in the normalisation, and by that only. Whether $10^{-5}$ matters depends on the
-# variance it is added to; weight decay makes that smaller.
+# `0.weight` fails by torch's $\epsilon = 10^{-5}$ in the normalisation, and by that only. Whether $10^{-5}$ matters depends on the variance it is
+# added to; weight decay makes that smaller.
 #
 # ## 2. The norm finds its equilibrium
 #
@@ -258,8 +258,8 @@ except ValueError as error:
 # %% [markdown]
 # ## Exercises
 #
-# 1. *By hand.* In section 1 no group but `0.weight`, `0.bias` is near to invariance. Which function of the two does batch normalisation leave
-#    out altogether, and why is $\langle\nabla L, b\rangle = 0$ for it?
+# 1. *By hand.* The one scale-invariant group of the usual net in section 1 has 32 weights: `0.bias`. Why does no loss see its scale, and why
+#    does none see anything else of it?
 # 2. Build the net with `norm="layer"` and with `norm="weight"`. How many groups does each have? And `preresnet(8, n_channels=1, width=4, rng=0)`
 #    on images, `digits()`: why is one group there larger than a layer?
 # 3. In section 2 divide $\eta$ by ten at step 150. What do the norm and the angle do, on which clock (ILR-7, notebook 01)?
