@@ -54,7 +54,7 @@ def simulate(process: Any, x0: Any, *, n_steps: int | None = None, t1: float | N
         Integrator of the SDE; `"euler_maruyama"` unless told.
     brownian_dt : float, optional
         Grid on which the Brownian path is drawn: `dt` divided by a power of 2. Runs with the same `brownian_dt` and seed
-        see the same path, whatever their `dt` and scheme.
+        see the same path at every `dt`, under every scheme that draws the same rows of noise.
     n_paths : int
         Paths, or paths in each cell of a sweep.
     observe : sequence of str, or mapping of name to expression or function, optional
@@ -110,7 +110,7 @@ def simulate(process: Any, x0: Any, *, n_steps: int | None = None, t1: float | N
     clock = _clock(process, n_steps, t0, t1, dt, brownian_dt)
     program, labels = _program(process, scheme, observe, tuple(grid))
     seeds = seed_sequence(rng)
-    start = _start(process, x0, n_paths, tuple(grid), seeds)
+    start = start_of(process, x0, n_paths, tuple(grid), seeds)
     save_steps = np.array([clock.n_steps]) if save_every is None else np.unique(
         np.append(np.arange(0, clock.n_steps, save_every), clock.n_steps))
     single = cells * n_paths < 8 and not program.fixed_lanes
@@ -261,7 +261,8 @@ class _SampledStart:
         return self.initial_state(np.ascontiguousarray(block.T))
 
 
-def _start(process: Any, x0: Any, n_paths: int, swept: tuple[str, ...], seeds: np.random.SeedSequence) -> Any:
+def start_of(process: Any, x0: Any, n_paths: int, swept: tuple[str, ...], seeds: np.random.SeedSequence) -> Any:
+    """The starting states of the paths: one point, one a path, or draws of a distribution."""
     dim = process.dim
     into_state = partial(process.initial_state, swept=swept) if hasattr(process, "initial_state") else np.asarray
     if hasattr(x0, "sample_block"):

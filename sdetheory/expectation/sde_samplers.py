@@ -19,7 +19,7 @@ from ..schemes import get as get_scheme
 from ..schemes.nested_pair import nested_pair_program
 from ..schemes.program import sde_program
 from ..sde import SDE
-from ..simulation import _start
+from ..simulation import start_of
 from ..validation import finite_array
 from .control import best_coefficients, controlled
 from .sampling import Sampler, Widths, Work
@@ -51,7 +51,7 @@ class Start:
 
     def __call__(self, seeds: np.random.SeedSequence) -> Callable[[int, int], NDArray[np.float64]]:
         """The function of (first path, count) that a `Plan` takes."""
-        start = _start(self.process, self.x0, 1, (), seeds)
+        start = start_of(self.process, self.x0, 1, (), seeds)
         return start if self.copies == 1 and not self.zeros else _Widened(start, self.copies, self.zeros)
 
 
@@ -69,7 +69,7 @@ def check_start(process: Any, x0: Any) -> None:
     """Refuse what is no start of this process, or one start a path."""
     if not hasattr(x0, "sample_block"):
         finite_array("x0", np.atleast_1d(x0), shape=(process.dim,), remedy="give one start for all paths, or a distribution")
-    _start(process, x0, 1, (), np.random.SeedSequence(0))
+    start_of(process, x0, 1, (), np.random.SeedSequence(0))
 
 
 def sampler_of(sde: SDE, scheme: Scheme, functional: Any, x0: Any, t0: float, t1: float) -> Sampler:
