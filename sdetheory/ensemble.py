@@ -22,7 +22,8 @@ from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
 from .blocks import block_moments
-from .kernels import Program, one_compilation
+from .compilation import one_compilation
+from .kernels import Program
 
 __all__ = ["Chunk", "Plan", "merge_moments", "run_ensemble", "thread_count"]
 

@@ -1,40 +1,25 @@
-"""Kernels: from source text to a compiled module that later processes load from disk.
+"""Kernels: what a process hands to the engine, as text and the functions that the text calls.
 
 A *block* is a float64 array (rows, lanes): a row is a state component, a column a path. A `BlockFunction` works on blocks;
 a `Program` is what the ensemble engine runs: the text of `advance`, which takes a block some steps further, and of one
-block function an observable. The text is written to a file named by the hash of everything it depends on, so Numba's
-disk cache is hit by every later process and is never stale.
+block function an observable, compiled once by `compilation`.
 """
 
 from __future__ import annotations
 
-import hashlib
-import importlib.util
-import inspect
-import os
-import sys
-import tempfile
 import textwrap
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
-from types import FunctionType, ModuleType
 from typing import Any
 
-import llvmlite
 import numba
 import numpy as np
 
-try:
-    import fcntl
-except ImportError:  # not on Windows, where two processes may compile the same kernel
-    fcntl = None  # type: ignore[assignment]
+from .compilation import compile_source, import_line, importable
 
 WINDOW = 32  # steps between two looks for divergence
 
-__all__ = ["BlockFunction", "Noise", "Observable", "Program", "block_function", "compile_source", "one_compilation",
-           "per_lane"]
+__all__ = ["BlockFunction", "Noise", "Observable", "Program", "block_function", "per_lane"]
 
 
 def block_function(function: Callable[..., None]) -> Any:
@@ -123,7 +108,7 @@ class Program:
             row += observable.rows
         draws = [(buffer, noise) for buffer, noise in zip("ZV", self.noise, strict=False)]
         return _DRIVER.format(
-            imports="\n".join(_import_line(name, f) for name, f in sorted(self.functions.items()) if _importable(f)),
+            imports="\n".join(import_line(name, f) for name, f in sorted(self.functions.items()) if importable(f)),
             names=names,
             advance=textwrap.indent(textwrap.dedent(self.advance).strip() or "pass", "    "),
             observe=textwrap.indent("\n".join(textwrap.dedent(text).strip() for text in observe) or "pass", "    "),
@@ -143,7 +128,7 @@ class Program:
     def compile(self) -> Callable[..., None]:
         """The compiled driver of one block, from this process, from disk, or built now."""
         if "_run" not in self.__dict__:  # the text and its hash take a millisecond, and a chunk may take less
-            injected = {name: f for name, f in self.functions.items() if not _importable(f)}
+            injected = {name: f for name, f in self.functions.items() if not importable(f)}
             self.__dict__["_run"] = compile_source(self.source(), self.functions, injected).run
         return self.__dict__["_run"]
 
@@ -207,99 +192,3 @@ def run(X, first_path, save_steps, batch, substeps, keyZ, keyV, scaleZ, scaleV, 
         observe(X, OUT[save], step, t0, dt, S, T, P{names})
         mask_diverged(OUT[save], D)
 '''
-
-
-@contextmanager
-def one_compilation(run: Any) -> Iterator[None]:
-    """Let one process at a time call a driver that it has yet to compile: the others then find it on disk."""
-    if run.signatures or fcntl is None:
-        yield
-        return
-    with open(Path(inspect.getfile(run.py_func)).with_suffix(".lock"), "w") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)  # released as the file is closed, and by the system if the process dies
-        yield
-
-
-def _python(function: Any) -> FunctionType:
-    return getattr(function, "py_func", function)
-
-
-def _importable(function: Any) -> bool:
-    """Whether another process finds this very function under its module and name."""
-    f = _python(function)
-    module = sys.modules.get(f.__module__)
-    spec = getattr(module, "__spec__", None)
-    return spec is not None and getattr(module, f.__qualname__, None) is function and hasattr(module, "__file__")
-
-
-def _import_line(name: str, function: Any) -> str:
-    f = _python(function)
-    return f"from {f.__module__} import {f.__qualname__} as {name}"
-
-
-def _files_behind(function: Any, seen: set[int]) -> Iterator[Path]:
-    """The source files of a compiled function and of every compiled function it names."""
-    if id(function) in seen or not hasattr(function, "py_func"):
-        return
-    seen.add(id(function))
-    f = function.py_func
-    yield Path(inspect.getfile(f))
-    for name in f.__code__.co_names:
-        yield from _files_behind(f.__globals__.get(name), seen)
-
-
-def cache_directory() -> Path:
-    """Where generated modules live: `SDETHEORY_CACHE`, else the user's cache folder, else a temporary one."""
-    named = os.environ.get("SDETHEORY_CACHE")
-    root = Path(named) if named else Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "sdetheory"
-    try:
-        root.mkdir(parents=True, exist_ok=True)
-        if os.access(root, os.W_OK):
-            return root
-    except OSError:
-        pass
-    fallback = Path(tempfile.gettempdir()) / f"sdetheory-{os.getuid() if hasattr(os, 'getuid') else 'user'}"
-    fallback.mkdir(parents=True, exist_ok=True)
-    return fallback
-
-
-_modules: dict[str, ModuleType] = {}
-
-
-def compile_source(source: str, functions: Mapping[str, Any], injected: Mapping[str, Any]) -> ModuleType:
-    """Import `source` as a module, from the folder of generated modules.
-
-    Its file is named by the hash of the text, of the files of the `functions` it calls and of the versions that compile it.
-    `injected` functions (from a notebook, say) have no importable name: they are put into the module, which then is
-    compiled anew in every process.
-    """
-    digest = hashlib.sha256(source.encode())
-    seen: set[int] = set()
-    from . import blocks, noise_kernels, philox  # what every driver calls
-
-    files = {Path(inspect.getfile(room)) for room in (blocks, noise_kernels, philox)}
-    for function in functions.values():
-        files.update(_files_behind(function, seen))
-    for path in sorted(files):
-        digest.update(path.read_bytes() if path.exists() else str(path).encode())
-    digest.update(repr((numba.__version__, llvmlite.__version__, np.__version__, sys.version_info[:2])).encode())
-    if injected:
-        digest.update(repr(sorted((name, id(f)) for name, f in injected.items())).encode())
-        source = source.replace(", cache=True", "")
-    name = f"sdetheory_kernel_{digest.hexdigest()[:24]}"
-    if name in _modules:
-        return _modules[name]
-    path = cache_directory() / f"{name}.py"
-    if not path.exists() or path.read_text(encoding="utf-8") != source:
-        with tempfile.NamedTemporaryFile("w", dir=path.parent, delete=False, suffix=".tmp", encoding="utf-8") as file:
-            file.write(source)
-        os.replace(file.name, path)
-    spec = importlib.util.spec_from_file_location(name, path)
-    assert spec is not None and spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[name] = module
-    spec.loader.exec_module(module)
-    for key, function in injected.items():
-        setattr(module, key, function if hasattr(function, "py_func") else numba.njit(function))
-    _modules[name] = module
-    return module

@@ -21,6 +21,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from . import __version__
 from .ensemble import Plan, run_ensemble, thread_count
+from .ensemble_dataset import check_memory, dataset
 from .kernels import Program
 from .random import seed_sequence, stream_key
 from .schemes import get as get_scheme
@@ -120,13 +121,13 @@ def simulate(process: Any, x0: Any, *, n_steps: int | None = None, t1: float | N
                 save_steps=save_steps.astype(np.int64),
                 keys=(int(stream_key(seeds, _stream(program, 0))), int(stream_key(seeds, _stream(program, 1)))),
                 scales=clock.scales, t0=clock.t0, dt=clock.dt, substeps=clock.substeps, keep_paths=keep_paths, single=single)
-    _check_memory(plan, thread_count(n_threads), memory_limit)
+    check_memory(plan, thread_count(n_threads), memory_limit)
     values, diverged = run_ensemble(plan, executor=executor, n_threads=n_threads, chunk_size=chunk_size, progress=progress,
                                     checkpoint=checkpoint)
     attributes = {"process": repr(process), "scheme": labels, "dt": clock.dt, "entropy": str(seeds.entropy),
                   "spawn_key": str(seeds.spawn_key), "sdetheory": __version__, "numpy": np.__version__,
                   "python": platform.python_version()}
-    return _dataset(plan, values, diverged, grid, n_paths, clock, attributes)
+    return dataset(plan, values, diverged, grid, n_paths, clock.name, attributes)
 
 
 @dataclass(frozen=True)
@@ -273,51 +274,3 @@ def start_of(process: Any, x0: Any, n_paths: int, swept: tuple[str, ...], seeds:
     if array.shape not in ((dim,), (n_paths, dim)):
         raise ValueError(f"x0: expected shape ({dim},) or (n_paths, {dim}) = ({n_paths}, {dim}), got {array.shape}")
     return _FixedStart(np.atleast_2d(into_state(array.reshape(-1, dim))))
-
-
-def _check_memory(plan: Plan, workers: int, limit: float | None) -> None:
-    saves, width = plan.save_steps.size, plan.program.width
-    per_save = plan.n_paths if plan.keep_paths else 3 * plan.n_blocks
-    noise = sum(n.rows for n in plan.program.noise) * plan.substeps * 8
-    need = 8.0 * (2.2 * saves * width * per_save + workers * plan.program.lanes * (saves * width + noise))
-    if limit is None:
-        try:
-            limit = 0.8 * os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-        except (ValueError, OSError, AttributeError):
-            return
-    if need > limit:
-        way = "use keep_paths=False, a larger save_every, or fewer observables" if plan.keep_paths else \
-            "use a larger save_every or fewer observables"
-        raise MemoryError(f"simulate: the result needs about {need / 2**30:.2f} GiB ({plan.n_paths} paths x {saves} saves x "
-                          f"{width} numbers), {limit / 2**30:.2f} GiB may be used; {way}")
-
-
-def _dataset(plan: Plan, values: NDArray, diverged: NDArray, grid: dict[str, NDArray], n_paths: int, clock: _Clock,
-             attributes: dict[str, Any]) -> xr.Dataset:
-    shape, dims = tuple(v.size for v in grid.values()), tuple(grid)
-    along = plan.save_steps if clock.name == "step" else clock.t0 + plan.save_steps * clock.dt
-    coords: dict[str, Any] = {**grid, clock.name: along}
-    variables: dict[str, Any] = {}
-    row = 0
-    for observable in plan.program.observables:
-        rows = slice(row, row + observable.rows)
-        row += observable.rows
-        inner = (observable.dim,) if observable.dim else ()
-        if plan.keep_paths:
-            array = np.moveaxis(values[:, rows], 2, 0)  # path, save, rows
-            array = array.reshape(*shape, n_paths, len(along), observable.rows)
-            variables[observable.name] = ((*dims, "path", clock.name, *inner), array if inner else array[..., 0])
-            continue
-        moments = values[:, :, rows].reshape(*shape, len(along), observable.rows, 3)
-        moments = moments if inner else moments[..., 0, :]
-        count, mean, squares = moments[..., 0], moments[..., 1], moments[..., 2]
-        with np.errstate(invalid="ignore", divide="ignore"):
-            variance = squares / (count - 1)
-            parts = {"": np.where(count > 0, mean, np.nan), "_var": variance, "_stderr": np.sqrt(variance / count)}
-        for suffix, part in parts.items():
-            variables[observable.name + suffix] = ((*dims, clock.name, *inner), part)
-        variables["n_finite"] = ((*dims, clock.name), (count[..., 0] if inner else count).astype(np.int64))
-    steps = np.where(np.isfinite(diverged), diverged, -1).astype(np.int64)
-    variables["diverged_at"] = ((*dims, "path"), steps.reshape(*shape, n_paths))
-    return xr.Dataset(variables, coords, {**attributes, "n_diverged": int((steps >= 0).sum())})
-

@@ -14,7 +14,7 @@ import pytest
 ROOT = Path(__file__).resolve().parent.parent
 LIBRARY = "sdetheory"
 SIMULATION_WING = {"random", "noise_kernels", "philox", "kernels", "blocks", "sphere", "losses", "schemes", "dynamics",
-                   "simulation", "ensemble", "expectation"}
+                   "compilation", "simulation", "ensemble", "ensemble_dataset", "expectation", "error_studies"}
 THEORY_WING = {"symbolic", "theory"}
 ON_TOP = {"plot", "plot_catapult", "torch"}  # the only rooms that may load matplotlib or torch as they are imported
 

@@ -162,7 +162,7 @@ def test_plain_callables_run_in_the_same_simulate():
 def test_a_second_process_loads_the_kernel_from_disk(tmp_path):
     code = ("import sympy, sdetheory as sdt, numba; x = sympy.Symbol('x')\n"
             "sdt.simulate(sdt.SDE([x], [-x], [[1]]), [1.0], n_steps=4, dt=0.1, n_paths=10, rng=0)\n"
-            "import sys; from sdetheory.kernels import _modules; (m,) = _modules.values()\n"
+            "import sys; from sdetheory.compilation import _modules; (m,) = _modules.values()\n"
             "print(sum(m.run.stats.cache_hits.values()), sum(m.run.stats.cache_misses.values()))")
     environment = {**os.environ, "SDETHEORY_CACHE": str(tmp_path)}
     first, second = (subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)

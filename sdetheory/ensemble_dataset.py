@@ -1,0 +1,64 @@
+"""From an ensemble's numbers to an xarray Dataset, and how much memory that takes, said before the work begins."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+import numpy as np
+import xarray as xr
+from numpy.typing import NDArray
+
+from .ensemble import Plan
+
+__all__ = ["check_memory", "dataset"]
+
+
+def check_memory(plan: Plan, workers: int, limit: float | None) -> None:
+    """Refuse a result that cannot fit into `limit` bytes (80 % of the available memory unless told), with a way out."""
+    saves, width = plan.save_steps.size, plan.program.width
+    per_save = plan.n_paths if plan.keep_paths else 3 * plan.n_blocks
+    noise = sum(n.rows for n in plan.program.noise) * plan.substeps * 8
+    need = 8.0 * (2.2 * saves * width * per_save + workers * plan.program.lanes * (saves * width + noise))
+    if limit is None:
+        try:
+            limit = 0.8 * os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+        except (ValueError, OSError, AttributeError):
+            return
+    if need > limit:
+        way = "use keep_paths=False, a larger save_every, or fewer observables" if plan.keep_paths else \
+            "use a larger save_every or fewer observables"
+        raise MemoryError(f"simulate: the result needs about {need / 2**30:.2f} GiB ({plan.n_paths} paths x {saves} saves x "
+                          f"{width} numbers), {limit / 2**30:.2f} GiB may be used; {way}")
+
+
+def dataset(plan: Plan, values: NDArray, diverged: NDArray, grid: dict[str, NDArray], n_paths: int, clock: str,
+            attributes: dict[str, Any]) -> xr.Dataset:
+    """Variables with dims (sweep…, path, step or time[, state]), or their moments; `clock` is "step" or "time"."""
+    shape, dims = tuple(v.size for v in grid.values()), tuple(grid)
+    along = plan.save_steps if clock == "step" else plan.t0 + plan.save_steps * plan.dt
+    coords: dict[str, Any] = {**grid, clock: along}
+    variables: dict[str, Any] = {}
+    row = 0
+    for observable in plan.program.observables:
+        rows = slice(row, row + observable.rows)
+        row += observable.rows
+        inner = (observable.dim,) if observable.dim else ()
+        if plan.keep_paths:
+            array = np.moveaxis(values[:, rows], 2, 0)  # path, save, rows
+            array = array.reshape(*shape, n_paths, len(along), observable.rows)
+            variables[observable.name] = ((*dims, "path", clock, *inner), array if inner else array[..., 0])
+            continue
+        moments = values[:, :, rows].reshape(*shape, len(along), observable.rows, 3)
+        moments = moments if inner else moments[..., 0, :]
+        count, mean, squares = moments[..., 0], moments[..., 1], moments[..., 2]
+        with np.errstate(invalid="ignore", divide="ignore"):
+            variance = squares / (count - 1)
+            parts = {"": np.where(count > 0, mean, np.nan), "_var": variance, "_stderr": np.sqrt(variance / count)}
+        for suffix, part in parts.items():
+            variables[observable.name + suffix] = ((*dims, clock, *inner), part)
+        variables["n_finite"] = ((*dims, clock), (count[..., 0] if inner else count).astype(np.int64))
+    steps = np.where(np.isfinite(diverged), diverged, -1).astype(np.int64)
+    variables["diverged_at"] = ((*dims, "path"), steps.reshape(*shape, n_paths))
+    return xr.Dataset(variables, coords, {**attributes, "n_diverged": int((steps >= 0).sum())})
+
