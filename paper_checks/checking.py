@@ -92,7 +92,8 @@ def _result(order: Order, verdict: Verdict, statement: str) -> dict[str, Any]:
     on_nets = "torch" in order.file.requires
     if on_nets and (version := torch_version()):
         found["versions"] = found["versions"] | {"torch": version}
-    return found | {"device": order.device if on_nets else "cpu", "statement": statement, "reason": verdict.reason, "mode": verdict.mode,
+    found["device"] = order.device if on_nets else "cpu"
+    return found | {"statement": statement, "reason": verdict.reason, "mode": verdict.mode,
                     "n_comparisons_in_run": order.n_comparisons}
 
 
