@@ -40,7 +40,8 @@ PREDICTED = {"log of final over initial curvature at 1": Between(-0.1, 0.1), "lo
 @once
 def _runs(run: Run) -> dict[str, Descent]:
     """A descent an activation: members in blocks of one multiple each."""
-    data, found = few_samples(), {}
+    data = few_samples()
+    found: dict[str, Descent] = {}
     for activation in ACTIVATIONS:
         seeds = np.random.SeedSequence(run.rng.entropy, spawn_key=run.rng.spawn_key).spawn(run.paths(SEEDS))
         nets = Nets(data.train_inputs, data.train_targets, seeds * len(MULTIPLES), activation=activation, width=WIDTH)
@@ -55,7 +56,8 @@ def _at(descent: Descent, multiple: float) -> Descent:
 
 def simulation(run: Run) -> dict[str, Any]:
     """What marks each phase, inside it."""
-    run.data["runs"], found = _runs(run), {}
+    run.data["runs"] = _runs(run)
+    found: dict[str, Any] = {}
     for activation, descent in run.data["runs"].items():
         lazy, catapult, divergent = (_at(descent, c) for c in MULTIPLES)
         values = (np.log(lazy.end / lazy.start), np.log(catapult.losses.max(1) / catapult.losses[:, 0]),

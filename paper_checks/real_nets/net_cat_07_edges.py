@@ -70,7 +70,8 @@ def figure(run: Run) -> Figure:
         spread = np.linspace(-0.18, 0.18, len(edges))
         ax.plot(edges, i + spread, "o", ms=4, mfc="none", color="tab:blue" if "lazy" in name else "tab:red")
         ax.plot([np.nanmean(edges)] * 2, [i - 0.32, i + 0.32], color="k", lw=1.5)
-    for edge, style, label in ((2, "--", "wide limit: 2"), (4, ":", "uv model: 4"), (PUBLISHED, "-.", "published for deep ReLU nets: 12")):
+    for edge, style, label in ((2, "--", "wide limit: 2"), (4, ":", "uv model: 4"),
+                               (PUBLISHED, "-.", "published for deep ReLU nets: 12")):
         ax.axvline(edge, color="0.5", ls=style, lw=1, label=label)
     ax.set(yticks=range(len(run.data["edges"])), xlabel=r"multiple of $1/\lambda_0$ at the edge", xlim=(1, 13))
     ax.set_yticklabels(list(run.data["edges"]))

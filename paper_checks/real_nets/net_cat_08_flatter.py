@@ -3,8 +3,8 @@ r"""NET-CAT-8: beyond 2/λ_0 the descent ends flatter and, on these nets, classi
 .. math:: \lambda_\infty(\eta) \text{ falls for } 2 < \eta\lambda_0 < 4
 
 A measurement over initialisations: two-layer ReLU nets of width 64, squared error on the parity of 64 digits,
-:math:`\eta\lambda_0` = 1, 1.8 (lazy) and 2.5, 3.2 (catapult), the same number of steps for each; accuracy on 359 test digits, that at 3.2
-against the better of the two lazy ones. Clock: none.
+:math:`\eta\lambda_0` = 1, 1.8 (lazy) and 2.5, 3.2 (catapult), the same number of steps for each; accuracy on 359 test digits,
+that at 3.2 against the better of the two lazy ones. Clock: none.
 """
 
 from __future__ import annotations

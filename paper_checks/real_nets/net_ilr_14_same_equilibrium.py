@@ -70,7 +70,7 @@ def _runs(run: Run) -> Any:
 
 def _distances(runs: Any, step: int) -> dict[str, Any]:
     """Kolmogorov–Smirnov distances of the first past from the others, at a step."""
-    found = {}
+    found: dict[str, Any] = {}
     for quantity in QUANTITIES:
         samples = [runs[quantity].sel(step=step).values[runs.past.values == i] for i in range(len(BANDS))]
         found |= {f"{quantity}: past 1 and {i + 1}": ks_distance(samples[0], samples[i]) for i in OTHERS}
@@ -97,7 +97,8 @@ def figure(run: Run) -> Figure:
             ax.fill_between(one.step - CHANGE, *one[name].quantile([0.1, 0.9], "path").values, color=f"C{i}", alpha=0.15, lw=0)
             ax.plot(one.step - CHANGE, one[name].median("path"), color=f"C{i}", label=rf"${band:g}\,\lambda_e$ before")
     for quantity, colour in zip(QUANTITIES, ("k", "tab:purple", "tab:brown"), strict=True):
-        largest = [max(d.statistic for name, d in _distances(runs, int(step)).items() if name.startswith(quantity)) for step in runs.step]
+        largest = [max(d.statistic for name, d in _distances(runs, int(step)).items() if name.startswith(quantity))
+                   for step in runs.step]
         axes[2].plot(runs.step - CHANGE, largest, ".-", color=colour, label=quantity.replace("_", " "))
     for ax, title in zip(axes, (r"$\eta/\|w\|^2$", "test loss", "largest distance of laws"), strict=True):
         ax.axvline(0, color="0.5", lw=0.8, ls=":")

@@ -4,7 +4,8 @@ r"""NET-ILR-16: no large learning rate is needed at the start, if the smaller on
           \qquad |\text{difference of test accuracies}| < \delta = 0.02
 
 A measurement over initialisations: an MLP with batch normalisation on the digits, weight decay the same throughout, last phase the
-same, ensembles of nets from the same initialisations. Shown is equivalence within δ (two one-sided tests), and nothing more. Clock: steps.
+same, ensembles of nets from the same initialisations. Shown is equivalence within δ (two one-sided tests), and nothing more.
+Clock: steps.
 """
 
 from __future__ import annotations

@@ -118,7 +118,7 @@ def figure(run: Run) -> Figure:
     for name, balance, colour in ((r"SGD: $(2-\eta\lambda)\lambda R/\eta(G+N)$",
                                    lambda r, g, n, lr: (2 - lr * DECAY) * DECAY * r / (lr * (g + n)), "tab:blue"),
                                   (r"SDE: $2\lambda R/\eta N$", lambda r, g, n, lr: 2 * DECAY * r / (lr * n), "tab:red")):
-        right.semilogx(KAPPAS, [balance(*means[k][:3], k * LR) for k in KAPPAS], "o-", color=colour, label=name)
+        right.semilogx(KAPPAS, [balance(means[k][0], means[k][1], means[k][2], k * LR) for k in KAPPAS], "o-", color=colour, label=name)
     right.axhline(1, color="0.4", lw=0.8)
     right.set_title("the norm balances signal and noise", fontsize=10)
     for ax in (left, right):
