@@ -63,7 +63,7 @@ def _curves(run: Run, case: str, level: int) -> Curves:
     for k in range(UNITS * level + 1):
         if k % (EVERY * level) == 0:
             logits = torch.log_softmax(nets.outputs(data.train_inputs), -1)
-            values = -logits[:, torch.arange(len(data.train_targets)), data.train_targets].mean(1)
+            values = -logits[:, torch.arange(len(data.train_targets), device=device()), data.train_targets].mean(1)
             found.append(values.double().log().cpu().numpy())
         if k == UNITS * level:
             break

@@ -24,7 +24,7 @@ from sdetheory.evidence import Exact
 __all__ = ["EVERY", "NETS", "RESOLUTION", "STEPS", "Gaps", "Settings", "Trained", "beside", "constant", "draw",
            "evidence", "gap", "net_named", "paced", "saved_steps", "train"]
 
-STEPS = on_device(240, 2000)
+STEPS = on_device(240, 600)
 EVERY = 20
 BATCH, SHOWN = 16, 32  # samples of a minibatch; test samples on which outputs are compared
 RESOLUTION = 1e-5  # of outputs relative to the largest: far above rounding, far below what a wrong schedule does
