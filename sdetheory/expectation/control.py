@@ -23,7 +23,7 @@ from ..sde import SDE
 
 __all__ = ["best_coefficients", "controlled", "is_rough"]
 
-TERMS, OPERATIONS = 4, 160  # of the series; of the row of M, beyond which a step costs more than it saves
+TERMS, OPERATIONS = 4, 60  # of the series; of the row of M, beyond which a step costs more than it saves
 _ROUGH = (sympy.Abs, sympy.Max, sympy.Min, sympy.Piecewise, sympy.sign, sympy.Heaviside, sympy.floor, sympy.ceiling)
 
 
