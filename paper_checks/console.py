@@ -108,5 +108,5 @@ def _number(value: float | None) -> str:
 
 
 def _control(control: dict[str, Any]) -> str:
-    power = control.get("power")
-    return control["status"] + ("" if power is None else f" ({'>0.999' if power > 0.999 else f'{power:.3f}'})")
+    power, of = control.get("power"), "2ρ: " if control.get("unstated") else ""  # ρ: the resolution, where no shift is stated
+    return control["status"] + ("" if power is None else f" ({of}{'>0.999' if power > 0.999 else f'{power:.3f}'})")

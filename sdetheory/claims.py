@@ -38,22 +38,22 @@ Simulation = Callable[[Run], Mapping[str, Any]]
 class Control:
     """A statement that is wrong in one stated, modest way; every comparison it names must come out refuted.
 
-    Give either `prediction`, wrong values at least twice the resolution away, judged by the claim's own numbers; or
+    Give `prediction`, wrong values at least twice the resolution away, judged by the claim's own numbers; or
     `simulation`, the same measurement with the statement broken by one named change (same random numbers), judged
-    against the right prediction. `effect` states by how much the change should move each comparison, where that is
-    known: the power follows from it.
+    against the right prediction; or both, each for comparisons of its own. `effect` states by how much the change should
+    move what `simulation` measures, one number or one a point, where theory says so; the power follows from it. Where
+    none is stated, the power is that to see a shift of two resolutions, the least that a wrong prediction must be off.
     """
 
     statement: str
     _: KW_ONLY
     prediction: Predictions | None = None
     simulation: Simulation | None = None
-    effect: Mapping[str, float] = field(default_factory=dict)
+    effect: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        if (self.prediction is None) == (self.simulation is None):
-            raise ClaimError(f"control {self.statement!r}: expected either a prediction or a simulation, got "
-                             f"{'neither' if self.prediction is None else 'both'}")
+        if self.prediction is None and self.simulation is None:
+            raise ClaimError(f"control {self.statement!r}: expected a prediction, a simulation or both, got neither")
 
 
 @dataclass(frozen=True, eq=False)
@@ -220,32 +220,34 @@ class Claim:
     def _control(self, wrong: Mapping[str, Any], right: Mapping[str, Any], rho: Mapping[str, Any],
                  measured: Mapping[str, Any], alpha: float, run: Run) -> ControlOutcome:
         control = self.negative_control
-        names = [name for name in rho if name in wrong]
-        if control.simulation is not None:
-            found = control.simulation(run)
-            names = [name for name in rho if name in found]
-            if not found or set(found) - set(rho):
-                raise ClaimError(f"{self.id}: expected the control to measure some of {sorted(rho)}, "
-                                 f"got {sorted(found)}")
-            measured, wrong = found, {name: right[name] for name in names}
-        if set(control.effect) - set(names):
-            raise ClaimError(f"{self.id}: expected the effects of the control on some of {sorted(names)}, "
+        found = {} if control.simulation is None else control.simulation(run)
+        if control.simulation is not None and (not found or set(found) - (set(rho) - set(wrong))):
+            raise ClaimError(f"{self.id}: expected the control to measure some of {sorted(set(rho) - set(wrong))}, "
+                             f"got {sorted(found)}")
+        if set(control.effect) - set(found):
+            raise ClaimError(f"{self.id}: expected the effects of the control on some of {sorted(found)}, "
                              f"got {sorted(control.effect)}")
         comparisons: list[Comparison] = []
         powers: list[float] = []
-        for name in names:
-            judged = compare(measured[name], name, wrong[name], alpha, rho[name])
+        for name in (name for name in rho if name in wrong or name in found):
+            evidence = found[name] if name in found else measured[name]
+            judged = compare(evidence, name, right[name] if name in found else wrong[name], alpha, rho[name])
             comparisons += judged
-            if control.prediction is not None:
-                effects = _gaps(wrong[name], right[name]).ravel()
-                effects = np.broadcast_to(effects if effects.size == len(judged) else effects.max(), (len(judged),))
+            if name in wrong:
+                shifts = _gaps(wrong[name], right[name]).ravel()
+                shifts = shifts if shifts.size == len(judged) else shifts.max()
             elif name in control.effect:
-                effects = np.full(len(judged), abs(control.effect[name]))
+                shifts = np.abs(np.asarray(control.effect[name], dtype=float))
             else:
-                continue
-            powers += [power_to_refute(c, measured[name], float(e)) for c, e in zip(judged, effects, strict=True)]
+                shifts = np.array([2 * c.resolution for c in judged])
+            if not np.isfinite(shifts).all() or np.shape(shifts) not in ((), (1,), (len(judged),)):
+                raise ClaimError(f"{self.id}, {name}: expected a finite effect of the control, one or one for each of "
+                                 f"{len(judged)} point(s), got {control.effect[name]!r}")
+            powers += [power_to_refute(c, evidence, float(e))
+                       for c, e in zip(judged, np.broadcast_to(shifts, (len(judged),)), strict=True)]
         status: Any = "refuted" if all(c.status == "refuted" for c in comparisons) else "not refuted"
-        return ControlOutcome(status, control.statement, min(powers, default=None), tuple(comparisons))
+        unstated = tuple(name for name in rho if name in found and name not in control.effect)
+        return ControlOutcome(status, control.statement, min(powers), tuple(comparisons), unstated)
 
 
 def _gaps(a: Any, b: Any) -> np.ndarray:

@@ -19,12 +19,17 @@ Status = Literal["confirmed", "refuted", "inconclusive", "error", "skipped"]
 
 @dataclass(frozen=True)
 class ControlOutcome:
-    """A negative control: `status` is "refuted" (as it must be) only if every comparison it names came out refuted."""
+    """A negative control: `status` is "refuted" (as it must be) only if every comparison it names came out refuted.
+
+    `power` is the least probability of that among the comparisons, for the shifts that the control states; for those
+    `unstated`, a shift of two resolutions. It is None where the control was not run.
+    """
 
     status: Literal["refuted", "not refuted", "not run"]
     statement: str
     power: float | None
     comparisons: tuple[Comparison, ...] = ()
+    unstated: tuple[str, ...] = ()
 
 
 def decide(derivation: str, comparisons: Sequence[Comparison], control: str) -> tuple[Status, str]:
@@ -84,7 +89,8 @@ class Verdict:
 
     def __repr__(self) -> str:
         held = sum(c.status == "confirmed" for c in self.comparisons)
-        power = "" if self.control.power is None else f" (power {self.control.power:.4g})"
+        of = " to see two resolutions" if self.control.unstated else ""
+        power = "" if self.control.power is None else f" (power {self.control.power:.4g}{of})"
         return (f"<{self.id} {self.status}: derivation {self.derivation}, {held}/{len(self.comparisons)} comparisons "
                 f"confirmed, control {self.control.status}{power}, seed {self.seed}, {self.seconds:.1f} s"
                 f"{'; ' + self.reason if self.reason else ''}>")
@@ -97,7 +103,7 @@ class Verdict:
                            "residuals": dict(self.residuals)},
             "evidence": [_row(c) for c in self.comparisons],
             "negative_control": {"status": self.control.status, "statement": self.control.statement,
-                                 "power": _finite(self.control.power),
+                                 "power": _finite(self.control.power), "unstated": list(self.control.unstated),
                                  "evidence": [_row(c) for c in self.control.comparisons]},
             "seed": self.seed, "seconds": self.seconds, "versions": dict(self.versions),
         }

@@ -14,7 +14,7 @@ import pytest
 import sympy
 
 from sdetheory.claims import Claim, ClaimError, Control, Relative, Resolution, verdict_from_error, verify_all
-from sdetheory.evidence import Between, Exact, compare
+from sdetheory.evidence import Exact, compare
 from sdetheory.hypotheses import HypothesisError, require
 from sdetheory.stats import Estimate, coverage, ks_distance, mean_estimate, paths_needed, step_halving
 from sdetheory.symbolic.derivation import Derivation
@@ -85,33 +85,6 @@ def test_a_derivation_that_does_not_close_refutes():
     assert verdict.residuals == {"x": "x"}
 
 
-def test_false_alarms_and_the_power_of_the_control_are_as_stated():
-    def five(run):
-        x = np.random.default_rng(run.rng).normal(size=(30, 5))
-        return {"a": mean_estimate(x[:, :3]), "b": mean_estimate(x[:, 3]), "c": mean_estimate(x[:, 4])}
-
-    claim = Claim("N", statement="five normal means are 0", empirical=True, prediction={"a": 0, "b": 0, "c": 0},
-                  simulation=five,
-                  resolution={"a": Resolution(0.3, points=3), "b": 0.3, "c": 0.3},
-                  negative_control=Control("the mean of b is 0.6", prediction={"b": 0.6}))
-    assert claim.n_comparisons == 5
-    verdicts = [claim.verify(seed, budget=0.05) for seed in range(600)]
-    assert coverage(np.array([v.status == "refuted" for v in verdicts])).consistent_with(1 - 0.99**5)
-    caught = np.array([v.control.status == "refuted" for v in verdicts])
-    # the stated power takes the measured stderr for the true one and the normal for Student's noncentral law
-    assert np.mean([v.control.power for v in verdicts]) == pytest.approx(caught.mean(), abs=0.05)
-    assert 0.5 < caught.mean() < 0.98
-    assert all(v.status != "confirmed" for v in verdicts if v.control.status != "refuted")
-
-
-def test_a_control_that_is_not_refuted_leaves_the_claim_inconclusive():
-    verdict = gbm_claim(negative_control=Control("nothing is changed", simulation=gbm_mean,
-                                                 effect={"mean": 0.0})).verify()
-    assert verdict.status == "inconclusive"
-    assert "cannot tell" in verdict.reason
-    assert verdict.control.power < 0.01
-
-
 @pytest.mark.parametrize(("changes", "match"), [
     ({"negative_control": Control("3 % off", prediction={"mean": 1.03 * MEAN})},
      "at least 2 resolutions away.*got 1.5"),
@@ -131,8 +104,6 @@ def test_a_control_that_is_not_refuted_leaves_the_claim_inconclusive():
 def test_claims_that_are_not_well_posed_are_errors(changes, match):
     with pytest.raises(ClaimError, match=match):
         gbm_claim(**changes).verify()
-    with pytest.raises(ClaimError, match="either a prediction or a simulation"):
-        Control("both", prediction={"a": 1}, simulation=gbm_mean)
 
 
 def test_a_defective_control_is_found_before_anything_is_simulated():
@@ -185,16 +156,6 @@ def test_exact_statements_hold_to_rounding_and_one_named_change_breaks_them():
     assert compare(Exact(np.nan, 1.0), "x", 0.0, 0.01, 1.0)[0].status == "refuted"
 
 
-def test_an_exact_array_may_have_its_control_stated_entry_by_entry():
-    square = Exact(np.eye(2), 1e-15)
-    assert compare(square, "x", np.eye(2), 0.01, 1e-9)[0].status == "confirmed"
-    assert compare(square, "x", 2 * np.eye(2), 0.01, 1e-9)[0].status == "refuted"
-    claim = gbm_claim(prediction={"x": [1.0, 2.0]}, simulation=lambda run: {"x": Exact(np.array([1.0, 2.0]), 1e-15)},
-                      resolution={"x": Relative(1e-9)},
-                      negative_control=Control("2 is 3", prediction={"x": [1.0, 3.0]}))
-    assert claim.verify().status == "confirmed"
-
-
 def test_laws_are_compared_by_a_distance_whose_control_is_another_law():
     def normal(run, shift=0.0):
         rng = np.random.default_rng(run.rng)
@@ -208,26 +169,6 @@ def test_laws_are_compared_by_a_distance_whose_control_is_another_law():
     assert replace(claim, resolution={"law": Resolution(0.05)}).verify().status == "inconclusive"
     with pytest.raises(ValueError, match="prediction 0 for a distance"):
         replace(claim, prediction={"law": 0.1}).verify()
-
-
-def test_inequalities_are_confirmed_inside_and_refuted_beyond_the_margin():
-    at = [compare(Estimate(v, 0.01), "x", Between(0, 1), 0.01, 0.05)[0].status for v in (-0.1, -0.01, 0.5, 1.01, 1.1)]
-    assert at == ["refuted", "confirmed", "confirmed", "confirmed", "refuted"]
-    assert compare(Estimate(0.5, 0.1), "x", Between(low=0), 0.01, 0.05)[0].status == "inconclusive"
-
-
-def test_the_rule_uses_student_margins_and_the_error_of_the_bound():
-    few = compare(Estimate(1.0, 0.1, 0.05, n=5, bias_stderr=0.02), "x", 1.0, 0.05, 1.0)[0]
-    assert few.z == pytest.approx(2.776, abs=1e-3)
-    assert few.margin == pytest.approx(2.7764 * 0.12 + 0.05, abs=1e-3)
-
-
-def test_diverged_paths_leave_a_comparison_undecided_whatever_the_others_say():
-    x = np.concatenate([np.full(3, np.nan), np.random.default_rng(0).normal(size=1000)])
-    for predicted in (0.0, 5.0):
-        comparison = compare(mean_estimate(x), "x", predicted, 0.01, 1.0)[0]
-        assert comparison.status == "inconclusive"
-        assert "3 path(s) diverged" in comparison.remedy
 
 
 def test_step_halving_turns_a_biased_scheme_into_a_fair_verdict():

@@ -320,6 +320,16 @@ def test_the_table_fits_the_terminal(monkeypatch):
     assert "0.50" in lines[-1]
 
 
+def test_the_table_says_at_which_shift_the_power_of_a_control_is():
+    def line(**control):
+        return table([{"id": "A-1", "title": "a", "status": "confirmed", "evidence": [], "seconds": 1.0,
+                       "negative_control": {"status": "refuted", **control}}]).splitlines()[-1]
+
+    assert "refuted (>0.999)" in line(power=0.9999, unstated=[])
+    assert "refuted (2ρ: 0.900)" in line(power=0.9, unstated=["x"])
+    assert "refuted (" not in line(power=None)
+
+
 @pytest.mark.parametrize("text, expected", [
     (r"$\|W\|^4 \to \eta\sigma^2/(2\lambda)$", "‖W‖⁴ → ησ²/(2λ)"),
     (r"rate $e^{-4\lambda_e t}$", "rate e^(−4λₑ t)"),
