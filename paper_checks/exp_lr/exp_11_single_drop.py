@@ -45,6 +45,12 @@ def prediction() -> dict[str, Any]:
     return {"no momentum": value, "momentum 0.9": value}
 
 
+def effects() -> dict[str, np.ndarray]:
+    """How far the control is off: with decay, γ = ‖W‖⁴/η² goes from C² to C times its former rest, at the rate 4λ_e/C (ILR-3)."""
+    of_step_decay = ilr.gamma(t=np.array(POINTS) / 4, gamma0=DROP**2, intrinsic_lr=1 / DROP, noise_trace=2.0) ** -0.5
+    return {name: np.abs(of_step_decay - value) for name, value in prediction().items()}
+
+
 def _drop(run: Run, seed: np.random.SeedSequence, rate: float, mu: float, grow_less: bool) -> dict[str, np.ndarray]:
     """Effective learning rate at every unit of the clock, one row a path; the drop is at the second one."""
     at = {"lr": LR, "weight_decay": rate * (1 - mu) / LR, "momentum": mu}
@@ -146,6 +152,6 @@ claim = Claim(
     resolution={"no momentum": Resolution(Relative(0.04), points=len(POINTS)),
                 "momentum 0.9": Resolution(Relative(0.08), points=len(POINTS))},
     negative_control=Control("the growth rate falls with the learning rate, as in a step decay with weight decay",
-                             simulation=growth_too),
+                             simulation=growth_too, effect=effects()),
     figure=figure,
 )

@@ -57,8 +57,9 @@ def rule(loss: Any, amplification: int, factor: float = 1.0) -> Any:
 
 
 @cache
-def _moment_equations() -> Any:
-    return sdt.dynamics.random_linear_sde(LINEAR, lr=LR).moment_equations(max(POWERS))
+def _moment_equations(factor: float = 1.0) -> Any:
+    """Those of dX = −∇L dt + (factor · lr Σ)^{1/2}dW."""
+    return sdt.dynamics.random_linear_sde(LINEAR, lr=factor * LR).moment_equations(max(POWERS))
 
 
 def moment_errors(process: Any, amplification: int) -> np.ndarray:
@@ -172,6 +173,13 @@ def wrong_noise(run: Run) -> dict[str, Any]:
         "circle, norm^4": limit([f for f, _ in found])}
 
 
+def effects() -> dict[str, float]:
+    """How far the control is off: noise that is not amplified has order 0; 5 % more noise is another SDE."""
+    right, more = (np.array(list(_moment_equations(factor).solve([LINEAR_START], TIME).values())) for factor in (1.0, MORE))
+    return {"order, x^2 to x^4": 1.0, "limit, x^2 to x^4": float(np.abs(more - right).max()),
+            "circle, norm^4": (MORE - 1) * 2 * LR * NOISE**2 * TIME}
+
+
 def derivation() -> Derivation:
     """That the moments close, their recursions and equations, and the first term of the error; the modes on the circle."""
     whole = gathered("SVAG and its SDE", svag.svag_mean, svag.sde_mean, svag.svag_second_moment_step,
@@ -251,6 +259,7 @@ claim = Claim(
                 "circle, order of norm^4": Resolution(0.2), "circle, norm^4": Resolution(Relative(0.008)),
                 "circle, loss": Resolution(Relative(0.16))},
     negative_control=Control(r"$s=\sqrt{2.1l-1}$, 5 % too much noise, has the SDE as its limit; and GD with the $l$-fold smaller "
-                             r"step and noise that is not amplified has order 1 in $x^2$ and up", simulation=wrong_noise),
+                             r"step and noise that is not amplified has order 1 in $x^2$ and up", simulation=wrong_noise,
+                             effect=effects()),
     figure=figure,
 )
