@@ -29,7 +29,7 @@ from ..random import RNG, seed_sequence
 from ..translate.certificate import SLACK
 from ..validation import integer
 from .data import checked_batch
-from .devices import random_devices
+from .devices import all_bits_of_float32, own_random_state
 from .invariance_report import GroupTest, InvarianceReport
 from .nets import TINY
 
@@ -123,8 +123,9 @@ class _Tested:
             raise ValueError(f"loss: expected finite values near the weights, got {self.values}; start from weights of "
                              "order 1, and a batch that no normalisation divides by 0 on")
         narrow = self._copy(torch.float32)
-        parted = [abs(float(narrow.value({k: v.float() for k, v in w.items()})) - value)
-                  for w, value in zip(self.points, self.values, strict=True)]
+        with all_bits_of_float32():
+            parted = [abs(float(narrow.value({k: v.float() for k, v in w.items()})) - value)
+                      for w, value in zip(self.points, self.values, strict=True)]
         measured = max((p for p in parted if np.isfinite(p)), default=0.0) * _EPS / torch.finfo(torch.float32).eps
         #: a mean over many samples rounds off by a few ε at least, even where float32 happened to agree
         self.rounding = max(measured, _EPS * max(map(abs, self.values)))
@@ -146,8 +147,7 @@ class _Tested:
         return point
 
     def outputs(self, weights: Weights) -> Any:
-        with torch.random.fork_rng(devices=random_devices(self.model)):
-            torch.manual_seed(0)  # dropout, the same at every scale
+        with own_random_state(self.model, 0):  # dropout, the same at every scale
             return functional_call(self.model, dict(weights), (self.inputs,))
 
     def value(self, weights: Weights) -> Tensor:

@@ -87,19 +87,19 @@ def _built(build: Callable[[], nn.Module], rng: RNG, gain: float, last_layer: st
            device: torch.device | str | None) -> nn.Module:
     """Build on the CPU, draw weights N(0, gain²/fan_in) (unit variance where scaled) from `rng`, global state untouched."""
     (seed,) = seed_sequence(rng).generate_state(1, "uint64")
-    with torch.random.fork_rng(devices=[]):
+    with torch.random.fork_rng(devices=[]), torch.device("cpu"):
         net = build().to(dtype)
-    draw = torch.Generator().manual_seed(int(seed >> 1))
+    draw = torch.Generator("cpu").manual_seed(int(seed >> 1))
     with torch.no_grad():
         for layer in net.modules():
             if isinstance(layer, nn.Linear | nn.Conv2d):
                 fan_in = 1 if isinstance(layer, ScaledLinear) else layer.weight[0].numel()
-                fresh = torch.randn(layer.weight.shape, generator=draw, dtype=torch.float64) * gain / fan_in**0.5
+                fresh = torch.randn(layer.weight.shape, generator=draw, dtype=torch.float64, device="cpu") * gain / fan_in**0.5
                 rows = layer.parametrizations.weight.original if hasattr(layer, "parametrizations") else layer.weight
                 rows.copy_(fresh)
     if _choice("last_layer", last_layer, ("fixed", "trained")) == "fixed":
         net.head.requires_grad_(False)
-    return net if device is None else net.to(available_device(device))
+    return net.to(torch.get_default_device() if device is None else available_device(device))
 
 
 class _Net(nn.Sequential):

@@ -38,7 +38,10 @@ class SVAG(Optimizer):
     amplification : l >= 1; 1 is SGD on the first of the two minibatches, to the bit.
 
     `step(closure)` calls the closure twice, with gradients cleared: each time it draws a minibatch of its own, computes the
-    loss, calls `backward()` and returns the loss. The mean of the two is returned. A scheduler goes one step every l steps.
+    loss, calls `backward()` and returns the loss. The mean of the two is returned.
+
+    A scheduler of torch's own goes one step every l steps. `ScheduleLR` goes one step a step, and reads its schedule at k/l;
+    `TranslatedLR` too. Give the scheduler this optimizer, not the one inside.
     """
 
     draws_per_step = 2
@@ -79,11 +82,12 @@ class SVAG(Optimizer):
         rates = [group["lr"] for group in self.param_groups]
         try:
             for group, lr in zip(self.param_groups, rates, strict=True):
-                group["lr"] = lr / self.amplification
+                group.update(lr=lr / self.amplification, amplification=self.amplification)  # what a probe inside goes by
             self.optimizer.step()
         finally:
             for group, lr in zip(self.param_groups, rates, strict=True):
                 group["lr"] = lr
+                group.pop("amplification", None)
         return (losses[0] + losses[1]) / 2
 
     def state_dict(self) -> dict[str, Any]:

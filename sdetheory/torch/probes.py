@@ -7,6 +7,7 @@ With g_1 … g_M the gradients of M independent minibatches at the same weights 
 are unbiased for :math:`N = \operatorname{Tr}\Sigma(w)` and :math:`G = \|\nabla L(w)\|^2` (Ĝ can be negative). A
 scale-invariant group has :math:`S = (G+N)\|w\|^2` at unit norm (ILR-1), and with weight decay it tends to the norm of
 ILR-9 (of ILR-6 without momentum), on the clock of ILR-4 with lr/(1 − momentum) for lr; both as long as S stays as it is.
+A step of SVAG(l) has lr/l for lr and G + lN for G + N, which makes SVAG-5 of ILR-6.
 """
 
 from __future__ import annotations
@@ -25,8 +26,9 @@ from .. import __version__
 from ..theory.intrinsic_lr import momentum_angle, momentum_equilibrium_sq_norm, time_to_equilibrium
 from ..validation import integer, number
 from .data import Minibatches, checked_batch
-from .devices import random_devices
+from .devices import own_random_state
 from .invariance import InvarianceReport
+from .live import in_sight
 
 __all__ = ["QUANTITIES", "Probe", "gradient_moments", "undisturbed"]
 
@@ -37,16 +39,16 @@ QUANTITIES = {
     "angular_update": "angle between the weights before and after the step, radians",
     "sq_grad": "G = ‖∇L‖², unbiased", "noise_trace": "N = Tr Σ, unbiased",
     "equilibrium_norm": "‖w‖ to come (ILR-9) if (G+N)‖w‖² stays", "equilibrium_angle": "angle of a step there (ILR-9)",
-    "time_to_equilibrium": "steps to it (ILR-4)",
+    "time_to_equilibrium": "steps of the optimizer to it (ILR-4)",
 }
 
 
 @contextmanager
 def undisturbed(model: nn.Module) -> Any:
-    """Leave buffers (running statistics) and torch's random state as they were."""
+    """Leave buffers (running statistics) and torch's random state as they were; gradients are on, whoever calls."""
     buffers = {name: buffer.clone() for name, buffer in model.named_buffers()}
     try:
-        with torch.random.fork_rng(devices=random_devices(model)):
+        with own_random_state(model), torch.enable_grad():
             yield
     finally:
         with torch.no_grad():
@@ -92,7 +94,8 @@ class Probe:
     Parameters
     ----------
     model, loss : as in `scale_invariance`.
-    optimizer : its steps are counted; the record of step k is of the weights before it, and of the angle it makes.
+    optimizer : its steps are counted; the record of step k is of the weights before it, and of the angle it makes. With SVAG it
+        may be the wrapper or the SGD inside; lr, and what is made of it, is that of SGD, angles and steps are of SVAG.
     batches : minibatches of the batch size trained with, from an `rng` of their own.
     groups : the report of `scale_invariance`; or name -> names of parameters, each group scale-invariant by your word; or
         None, and there are no predictions.
@@ -100,7 +103,7 @@ class Probe:
     n_minibatches : M >= 2 for G and N.
     tolerance : of γ = ‖w‖⁴/lr² to its equilibrium, relatively, for `time_to_equilibrium`.
     measure : name -> function without arguments, one number a record (a sharpness, a test accuracy).
-    live : show the last record in a notebook, and keep it up to date.
+    live : keep the last record in sight, as a table in a notebook, as lines on stderr elsewhere.
 
     Use it in a `with`, or call `remove()` at the end; `dataset()` at any time. `diverged_at` is the first recorded step with
     a loss that is not finite, or None.
@@ -122,10 +125,7 @@ class Probe:
         self._scalars: list[dict[str, float]] = []
         self._before: dict[str, Tensor] | None = None
         self._hooks = [optimizer.register_step_pre_hook(self._pre), optimizer.register_step_post_hook(self._post)]
-        self._display = None
-        if live:
-            from IPython.display import display
-            self._display = display(self, display_id=True)
+        self._refresh = in_sight(self) if live else None
 
     def _resolve(self, groups: Any) -> tuple[dict[str, list[Tensor]], dict[str, bool]]:
         known = {name: p for name, p in self.model.named_parameters() if p.requires_grad}
@@ -164,9 +164,16 @@ class Probe:
     def _hyperparameters(self, name: str) -> tuple[float, float, float]:
         """(lr, weight_decay, momentum) of a group; nan where its parameters have different ones."""
         mine = {id(p) for p in self._groups[name]}
-        found = {tuple(float(group.get(key, 0.0)) for key in ("lr", "weight_decay", "momentum"))
+        # while SVAG steps the optimizer inside, lr there is lr/l
+        found = {(float(group["lr"]) * group.get("amplification", 1), *(float(group.get(k, 0.0)) for k in ("weight_decay", "momentum")))
                  for group in self.optimizer.param_groups if any(id(p) in mine for p in group["params"])}
         return found.pop() if len(found) == 1 else (np.nan, np.nan, np.nan)  # type: ignore[return-value]
+
+    @property
+    def amplification(self) -> int:
+        """l of SVAG, 1 for any other optimizer."""
+        inside = self.optimizer.param_groups[0].get("amplification")
+        return getattr(self.optimizer, "amplification", 1) if inside is None else inside
 
     def _record(self, weights: Mapping[str, Tensor]) -> None:
         first = len(self._steps) * self.n_minibatches
@@ -182,15 +189,16 @@ class Probe:
             values = {"norm": norm, "lr": lr, "weight_decay": decay, "momentum": momentum, "angular_update": np.nan,
                       "effective_lr": lr / norm**2 if norm else np.nan, "intrinsic_lr": lr * decay,
                       "sq_grad": signal, "noise_trace": noise,
-                      **self._prediction(name, lr, decay, momentum, norm**2, (signal + noise) * norm**2)}
+                      **self._prediction(name, lr / self.amplification, decay, momentum, norm**2,
+                                         (signal + self.amplification * noise) * norm**2)}
             for key, number_ in values.items():
                 row[key].append(number_)
         self._steps.append(self.n_steps)
         self._rows.append(row)
         with undisturbed(self.model):
             self._scalars.append({"loss": value, **{key: float(f()) for key, f in self.measure.items()}})
-        if self._display is not None:
-            self._display.update(self)
+        if self._refresh is not None:
+            self._refresh()
 
     def _prediction(self, name: str, lr: float, decay: float, momentum: float, sq_norm: float,
                     at_unit: float) -> dict[str, float]:

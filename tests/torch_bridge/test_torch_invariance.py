@@ -128,6 +128,30 @@ def test_no_scale_invariant_group_no_trained_weights_and_bad_batches_are_refused
         report(mlp(64, rng=0), inputs=X * float("nan"))
 
 
+def test_gpus_that_the_model_is_not_on_keep_their_random_state(monkeypatch):
+    def seeded(seed):
+        raise AssertionError("a test on the CPU seeded the GPUs")
+
+    monkeypatch.setattr(torch.cuda, "manual_seed_all", seeded)  # what torch.manual_seed calls
+    with pytest.raises(AssertionError, match="seeded the GPUs"):
+        torch.manual_seed(torch.initial_seed())
+    assert report(mlp(64, width=16, rng=0))
+
+
+def test_what_float32_rounds_off_is_measured_without_tf32():
+    seen = []
+
+    class Watched(nn.Sequential):
+        def forward(self, x):
+            seen.append((x.dtype, torch.backends.cudnn.conv.fp32_precision, torch.backends.cuda.matmul.fp32_precision))
+            return super().forward(x)
+
+    before = torch.backends.cudnn.conv.fp32_precision, torch.backends.cuda.matmul.fp32_precision
+    report(Watched(mlp(64, width=16, rng=0)))
+    assert {(conv, matmul) for dtype, conv, matmul in seen if dtype == torch.float32} == {("ieee", "ieee")}
+    assert before == (torch.backends.cudnn.conv.fp32_precision, torch.backends.cuda.matmul.fp32_precision)
+
+
 def test_the_report_reads_as_a_line_and_as_a_table():
     found = report(mlp(64, width=16, last_layer="trained", rng=0))
     assert repr(found).startswith("<InvarianceReport: NOT scale-invariant as a whole; 2 group(s) hold 1280 of 1440")

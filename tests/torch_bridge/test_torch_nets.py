@@ -3,6 +3,7 @@
 import pytest
 import torch
 
+from sdetheory.torch.data import digits
 from sdetheory.torch.nets import NORMS, cnn, mlp, preresnet
 
 X = torch.randn(6, 1, 8, 8, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
@@ -61,6 +62,16 @@ def test_a_gpu_that_is_not_there_is_said_to_be_missing():
         mlp(64, device="cuda", rng=0)
     with pytest.raises(ValueError, match="device: expected 'cpu', 'cuda' or"):
         mlp(64, device="gpu", rng=0)
+    with pytest.raises(ValueError, match="device: expected one that is there, got 'cuda:1'"):
+        digits().to("cuda:1")
+
+
+@pytest.mark.parametrize("name", BUILDERS)
+def test_nets_go_to_the_device_that_torch_has_by_default_with_weights_drawn_on_the_cpu(name):
+    with torch.device("meta"):  # a device that is no CPU, and always there
+        assert {p.device.type for p in BUILDERS[name](rng=0).parameters()} == {"meta"}
+        there = BUILDERS[name](rng=0, device="cpu").state_dict()
+    assert all(torch.equal(there[k], v) for k, v in BUILDERS[name](rng=0).state_dict().items())
 
 
 @pytest.mark.parametrize("call, text", [

@@ -1,14 +1,20 @@
 """Probes: unbiased G and N, the quantities of the theory by group, and a run that is not changed by being watched."""
 
+import sys
+import types
+
 import numpy as np
 import pytest
 import torch
 from torch import nn
 from torch.nn.functional import cross_entropy
 
+from sdetheory.theory.svag import svag_equilibrium_sq_norm
+from sdetheory.torch.curvature import sharpness
 from sdetheory.torch.data import Minibatches, digits
 from sdetheory.torch.invariance import scale_invariance
 from sdetheory.torch.nets import mlp
+from sdetheory.torch.optimizers import SVAG
 from sdetheory.torch.probes import QUANTITIES, Probe, gradient_moments
 from sdetheory.torch.training import train
 
@@ -134,6 +140,94 @@ def test_a_run_that_diverges_is_kept_with_its_step():
     assert np.isfinite(run.losses[:run.diverged_at]).all() and np.isnan(run.losses[run.diverged_at + 1:]).all()
     assert probe.dataset().attrs["diverged_at"] == run.diverged_at == probe.diverged_at
     assert f"diverged at step {run.diverged_at}" in repr(run)
+
+
+def watched_svag(amplification, inside, **options):
+    model = net(norm="layer")
+    report = scale_invariance(model, cross_entropy, *DATA.minibatches(16, rng=9)[0])
+    sgd = torch.optim.SGD(model.parameters(), lr=0.2, weight_decay=0.01)
+    optimizer = SVAG(sgd, amplification)
+    with Probe(model, sgd if inside else optimizer, cross_entropy, DATA.minibatches(16, rng=2), groups=report, every=4,
+               **options) as probe:
+        train(model, optimizer, cross_entropy, DATA.minibatches(16, rng=1), 12)
+    return probe.dataset()
+
+
+def test_inside_svag_or_around_it_a_probe_sees_the_same():
+    measures = {"sharpness": lambda: 1.0}
+    inside, around = (watched_svag(3, where, measure=measures) for where in (True, False))
+    assert list(inside.step) == list(around.step) == [0, 4, 8]
+    for name in around:
+        np.testing.assert_allclose(inside[name], around[name], rtol=4 * EPS)  # lr/l times l
+    assert (around.lr == 0.2).all() and np.isfinite(around.to_array()).all()
+
+
+def test_a_measurement_inside_svag_may_take_gradients():
+    model = net(norm="layer")
+    sgd = torch.optim.SGD(model.parameters(), lr=0.2)
+    batch = DATA.minibatches(16, rng=3)[0]
+    measures = {"sharpness": lambda: float(sharpness(model, cross_entropy, *batch, tolerance=1e-3))}
+    expected = measures["sharpness"]()
+    with Probe(model, sgd, cross_entropy, DATA.minibatches(16, rng=2), measure=measures) as probe:
+        train(model, SVAG(sgd, 2), cross_entropy, DATA.minibatches(16, rng=1), 1)
+    assert float(probe.dataset().sharpness[0]) == expected > 0
+
+
+def test_the_norm_predicted_for_svag_is_that_of_svag_5_and_the_time_counts_its_steps():
+    found = {l: watched_svag(l, False).isel(step=0, group=0) for l in (1, 4)}
+    for l, record in found.items():
+        r = float(record.equilibrium_norm**2)
+        at_rest = {key: float(record[key] * record.norm**2) / r for key in ("noise_trace", "sq_grad")}
+        assert svag_equilibrium_sq_norm(amplification=l, lr=0.2, weight_decay=0.01, **at_rest) == pytest.approx(r, rel=1e3 * EPS)
+    # the rate of gamma is 4 lr wd/l a step, and gamma(0)/gamma(infinity) is nearly that of SGD
+    assert float(found[4].time_to_equilibrium) == pytest.approx(4 * float(found[1].time_to_equilibrium), rel=0.1)
+    assert (found[4].lr, found[4].intrinsic_lr) == (found[1].lr, found[1].intrinsic_lr)
+
+
+def test_in_a_plain_terminal_a_live_probe_writes_a_line_a_record(monkeypatch, capsys):
+    monkeypatch.setitem(sys.modules, "IPython", None)  # as if it were not installed
+    watched(11, live=True)
+    lines = capsys.readouterr().err.splitlines()
+    assert len(lines) == 3 and "3 record(s) every 5 steps, last at step 10: loss" in lines[-1]
+
+
+def test_outside_of_its_shells_ipython_is_not_asked_to_display(monkeypatch, capsys):
+    stub, displays = types.ModuleType("IPython"), types.ModuleType("IPython.display")
+    stub.get_ipython, displays.display = lambda: None, None
+    monkeypatch.setitem(sys.modules, "IPython", stub)
+    monkeypatch.setitem(sys.modules, "IPython.display", displays)
+    watched(1, live=True)
+    assert len(capsys.readouterr().err.splitlines()) == 1
+
+
+def test_in_a_notebook_a_live_probe_keeps_one_output_up_to_date(monkeypatch, tmp_path):
+    pytest.importorskip("IPython", reason="IPython comes with the extra `notebooks`")
+    monkeypatch.setenv("IPYTHONDIR", str(tmp_path))
+    from IPython.core.displaypub import CapturingDisplayPublisher
+    from IPython.core.interactiveshell import InteractiveShell
+    from traitlets.config import Config
+
+    shell = InteractiveShell.instance(config=Config({"HistoryManager": {"enabled": False}}))
+    try:
+        shell.display_pub = publisher = CapturingDisplayPublisher()
+        watched(11, live=True)
+    finally:
+        InteractiveShell.clear_instance()
+    shown, *updates = publisher.outputs
+    assert not shown["update"] and [output["update"] for output in updates] == [True] * 3
+    assert len({output["transient"]["display_id"] for output in publisher.outputs}) == 1
+    assert [f"step {k}, loss" in output["data"]["text/html"] for k, output in zip((0, 5, 10), updates, strict=True)] == [True] * 3
+    assert "effective_lr" in updates[-1]["data"]["text/html"] and "0 record(s)" in shown["data"]["text/plain"]
+
+
+def test_a_report_without_a_scale_invariant_group_leaves_the_whole_and_no_prediction():
+    model = net(norm="none")
+    report = scale_invariance(model, cross_entropy, *DATA.minibatches(16, rng=9)[0])
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1, weight_decay=0.01)
+    with Probe(model, optimizer, cross_entropy, DATA.minibatches(16, rng=2), groups=report) as probe:
+        train(model, optimizer, cross_entropy, DATA.minibatches(16, rng=1), 1)
+    found = probe.dataset()
+    assert list(found.group) == ["whole"] and np.isnan(found.equilibrium_norm).all() and not found.scale_invariant.any()
 
 
 def test_one_minibatch_and_unknown_names_are_refused():
