@@ -3,10 +3,11 @@
 | what | where |
 |---|---|
 | small nets with every normalisation, PreResNet | `nets` |
-| digits, teacher–student, minibatches by step number; CIFAR-10 from a folder | `data`, `cifar` |
+| digits, teacher–student, minibatches by step number; CIFAR-10 from a folder; crops and mirrors | `data`, `cifar`, `augmentation` |
 | which parameters of my net are scale-invariant, and what breaks it | `invariance` |
 | norms, effective and intrinsic lr, angles, G and N along a run | `probes` |
-| a translated schedule as an `LRScheduler` | `schedulers` |
+| a schedule as an `LRScheduler`, on the clock of SVAG too | `schedules` |
+| a translated schedule as one | `schedulers` |
 | SVAG and noisy gradient descent as `Optimizer`s | `optimizers` |
 | sharpness and the top of the NTK, with residual bounds | `curvature` |
 | a training loop that keeps a run that diverges | `training` |
@@ -24,8 +25,8 @@ try:
 except ImportError as error:
     raise ImportError('sdetheory.torch: expected torch to be installed, got none; pip install "sdetheory[torch]"') from error
 
-__all__ = ["cifar", "curvature", "data", "devices", "ensembles", "invariance", "nets", "optimizers", "probes", "schedulers",
-           "training"]
+__all__ = ["augmentation", "cifar", "curvature", "data", "devices", "ensembles", "invariance", "nets", "optimizers", "probes",
+           "schedulers", "schedules", "training"]
 
 
 def __getattr__(name: str) -> _Any:

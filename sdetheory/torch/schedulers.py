@@ -15,10 +15,11 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch.optim import SGD
+from torch.optim import SGD, Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
 from ..translate import Translation
+from .optimizers import SVAG
 
 __all__ = ["TranslatedLR"]
 
@@ -34,7 +35,8 @@ class TranslatedLR(LRScheduler):
     ----------
     optimizer : torch.optim.SGD, without dampening, nesterov or maximize. Each of its groups says whether its parameters are
         scale-invariant, `{"params": …, "scale_invariant": True}`, as `InvarianceReport.parameter_groups` writes it; groups
-        that are not play the schedule with decay.
+        that are not play the schedule with decay. Or SVAG around such a one, and a translation of its small steps, momentum 0:
+        `remove_weight_decay(small_steps(lr, l), weight_decay, n_steps=l * n)` for n steps of SGD.
     translation : of as many steps as will be made. It is fitted to the format of the weights, float64 or float32.
     decay_free : False plays the run with decay in all groups, to compare with.
 
@@ -55,9 +57,12 @@ class TranslatedLR(LRScheduler):
     [16.0]
     """
 
-    def __init__(self, optimizer: SGD, translation: Translation, *, decay_free: bool = True) -> None:
-        if not isinstance(optimizer, SGD):
-            raise TypeError("optimizer: expected torch.optim.SGD, whose updates EXP-6 is about, "
+    #: stepped after each step of SVAG, not after l of them
+    every_step = True
+
+    def __init__(self, optimizer: SGD | SVAG, translation: Translation, *, decay_free: bool = True) -> None:
+        if not isinstance(optimizer, SGD | SVAG):
+            raise TypeError("optimizer: expected torch.optim.SGD, whose updates EXP-6 is about, or SVAG around it, "
                             f"got {type(optimizer).__name__}")
         if not isinstance(translation, Translation):
             raise TypeError(f"translation: expected a Translation, got {type(translation).__name__}; "
@@ -70,7 +75,11 @@ class TranslatedLR(LRScheduler):
         if moving.any() and not moving.all():
             raise ValueError(f"translation: expected momentum 0 at every step or at none, got 0 first at step "
                              f"{int(np.argmin(moving))}; torch's SGD keeps no buffer over a step without momentum")
+        if moving.any() and isinstance(optimizer, SVAG):
+            raise ValueError(f"translation: expected momentum 0 for SVAG, got {translation.momentum.max():g}; the limit of SVAG "
+                             "is the SDE of SGD without momentum")
         self.decay_free, self._has_buffers = decay_free, bool(moving.any())
+        self._amplification = getattr(optimizer, "amplification", 1)  # by which SVAG divides lr
         self.translation = translation.rescaled(self._format(optimizer)) if decay_free else translation
         self._rescale = dict(self.translation.rescalings) if decay_free else {}
         self._correct = dict(self.translation.corrections) if decay_free else {}
@@ -90,14 +99,14 @@ class TranslatedLR(LRScheduler):
                              "take the groups from scale_invariance(model, …).parameter_groups(model)")
         return group["scale_invariant"]
 
-    def _format(self, optimizer: SGD) -> str:
+    def _format(self, optimizer: Optimizer) -> str:
         found = {p.dtype for p in self._scaled(optimizer)}
         if unknown := found - set(_FORMATS):
             raise TypeError(f"optimizer: expected weights in float64 or float32, got {unknown.pop()}; keep weights in "
                             "float32 and let autocast narrow the rest")
         return "float32" if torch.float32 in found else "float64"
 
-    def _scaled(self, optimizer: SGD) -> list[torch.Tensor]:
+    def _scaled(self, optimizer: Optimizer) -> list[torch.Tensor]:
         both = zip(optimizer.param_groups, self._translated, strict=True)
         return [p for group, mine in both if mine for p in group["params"]]
 
@@ -106,7 +115,8 @@ class TranslatedLR(LRScheduler):
         t = self.translation
         if k == t.n_steps:
             return {"lr": 0.0}
-        return {"lr": float((t.decay_free_lr if translated else t.lr)[k]), "momentum": float(t.momentum[k]),
+        lr = self._amplification * float((t.decay_free_lr if translated else t.lr)[k])
+        return {"lr": lr, "momentum": float(t.momentum[k]),
                 "weight_decay": 0.0 if translated else float(t.weight_decay[k])}
 
     def get_lr(self) -> list[Any]:

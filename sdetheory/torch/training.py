@@ -47,7 +47,7 @@ def train(model: nn.Module, optimizer: torch.optim.Optimizer, loss: Callable[...
     ----------
     loss : `loss(outputs, targets)`, a scalar.
     batches : step k takes batch k; an optimizer with `draws_per_step` = 2 (SVAG) takes 2k and 2k + 1.
-    scheduler : stepped after each step; with SVAG after every `amplification` steps, one unit of its clock.
+    scheduler : stepped after each step; one of torch's own, with SVAG, after every `amplification` steps, one unit of its clock.
     on_step : called with k before step k.
 
     Returns
@@ -56,7 +56,8 @@ def train(model: nn.Module, optimizer: torch.optim.Optimizer, loss: Callable[...
         Training stops at a loss that is not finite; the weights are then of no use, the losses up to it are.
     """
     n_steps, start = integer("n_steps", n_steps, at_least=1), integer("start", start, at_least=0)
-    draws, per_unit = getattr(optimizer, "draws_per_step", 1), getattr(optimizer, "amplification", 1)
+    draws = getattr(optimizer, "draws_per_step", 1)
+    per_unit = 1 if getattr(scheduler, "every_step", False) else getattr(optimizer, "amplification", 1)
     losses = np.full(n_steps, np.nan)
     for k in range(start, start + n_steps):
         if on_step is not None:

@@ -8,11 +8,13 @@ import torch
 from torch.nn.functional import cross_entropy
 from torch.optim import SGD
 
-from sdetheory.schedules import Cosine, StepDecay
+from sdetheory.schedules import Cosine, StepDecay, Triangular
 from sdetheory.torch.data import teacher_student
 from sdetheory.torch.invariance import scale_invariance
 from sdetheory.torch.nets import mlp
+from sdetheory.torch.optimizers import SVAG
 from sdetheory.torch.schedulers import TranslatedLR
+from sdetheory.torch.schedules import small_steps
 from sdetheory.torch.training import train
 from sdetheory.translate import remove_weight_decay, tapered
 from sdetheory.translate.certificate import SLACK
@@ -29,10 +31,12 @@ def groups_of(model):
     return scale_invariance(model, cross_entropy, *DATA.minibatches(32, rng=7)[0]).parameter_groups(model)
 
 
-def played(translation, *, decay_free, dtype=torch.float64, n_steps=None, **changes):
+def played(translation, *, decay_free, dtype=torch.float64, n_steps=None, amplification=None, **changes):
     """The losses of a run, its outputs on the test data, the net and the scheduler."""
     model = net(dtype, **changes)
-    optimizer = SGD(groups_of(model), lr=1.0, momentum=0.5, weight_decay=0.3)  # all three are taken over
+    # all three are taken over
+    optimizer = SGD(groups_of(model), lr=1.0, momentum=0.0 if amplification else 0.5, weight_decay=0.3)
+    optimizer = SVAG(optimizer, amplification) if amplification else optimizer
     scheduler = TranslatedLR(optimizer, translation, decay_free=decay_free)
     run = train(model, optimizer, cross_entropy, DATA.to(dtype=dtype).minibatches(16, rng=1),
                 n_steps or translation.n_steps, scheduler=scheduler)
@@ -65,6 +69,19 @@ def test_the_net_gives_the_functions_of_the_run_with_decay(name):
     gap, explained, narrow_gap, narrow_explained = parted(TRANSLATIONS[name])
     assert gap <= SLACK * explained and narrow_gap <= SLACK * narrow_explained
     assert narrow_explained < 1e-2  # else the check could not fail
+
+
+@pytest.mark.parametrize("schedule", [Cosine(0.3, 20), Triangular(0.05, 0.3, period=10)])
+def test_svag_gives_the_functions_of_svag_with_decay(schedule):
+    l = 3
+    translation = remove_weight_decay(small_steps(schedule, l), 0.05, n_steps=20 * l)
+    gap, explained, narrow_gap, narrow_explained = parted(translation, amplification=l)
+    assert gap <= SLACK * explained and narrow_gap <= SLACK * narrow_explained and narrow_explained < 1e-2
+    # the schedule of whole steps is another run: (1 - lr wd) a small step in place of a whole one
+    whole = remove_weight_decay(lambda k: schedule(k / l), 0.05, n_steps=20 * l)
+    (_, ours, *_), (_, theirs, *_) = played(translation, decay_free=False, amplification=l), \
+        played(whole, decay_free=True, amplification=l)
+    assert float((ours - theirs).norm()) > 1e4 * SLACK * explained
 
 
 @pytest.mark.parametrize("broken", [TRANSLATIONS["tapered"].without_corrections(), None])
@@ -174,7 +191,9 @@ def test_groups_the_theorem_is_not_about_are_refused_by_name(change, error, text
 
 def test_other_optimizers_and_switching_momentum_off_are_refused():
     weights = [{"params": [torch.nn.Parameter(torch.ones(2))], "scale_invariant": True}]
-    with pytest.raises(TypeError, match="expected torch.optim.SGD, whose updates EXP-6 is about, got Adam"):
+    with pytest.raises(TypeError, match="expected torch.optim.SGD, whose updates EXP-6 is about, or SVAG around it, got Adam"):
         TranslatedLR(torch.optim.Adam(weights), TRANSLATIONS["constant"])
+    with pytest.raises(ValueError, match="translation: expected momentum 0 for SVAG, got 0.8"):
+        TranslatedLR(SVAG(SGD(weights, lr=1.0), 2), TRANSLATIONS["constant"])
     with pytest.raises(ValueError, match="momentum 0 at every step or at none, got 0 first at step 2"):
         TranslatedLR(SGD(weights, lr=1.0), remove_weight_decay(0.1, 0.1, [0.5, 0.5, 0.0], n_steps=3))
