@@ -80,7 +80,7 @@ class Gradients:
         """Name -> (K, …) gradients on one more minibatch each; one of `draws` a step."""
         from torch.func import grad, vmap
 
-        inputs, targets = self.batches.take(self.batches.indices(draws * ensemble.step + draw, np.arange(ensemble.n_members)))
+        inputs, targets = self.batches.at(draws * ensemble.step + draw, np.arange(ensemble.n_members))
         return vmap(grad(lambda p, f, x, y: self.loss(ensemble._call(p, f, x), y)))(ensemble.params, ensemble.fixed, inputs,
                                                                                    targets)
 

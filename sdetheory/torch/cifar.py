@@ -1,7 +1,8 @@
 """CIFAR-10 from its python archive on this machine: the folder `cifar-10-batches-py`, or the .tar.gz as it is published.
 
 A file of it is a pickled dict: `data`, (n, 3072) bytes, three planes of 32 × 32 a row, and `labels`, n numbers from 0 to 9. The
-pickles are read with nothing but arrays allowed in them. Nothing is downloaded.
+pickles are read with nothing but arrays allowed in them. Nothing is downloaded. To train with the usual augmentation:
+`cifar10(path).minibatches(128, rng=0, augment=CropAndFlip())`, of `augmentation`.
 """
 
 from __future__ import annotations

@@ -20,6 +20,7 @@ from torch import Tensor
 
 from ..random import RNG, seed_sequence, stream_key, uniforms
 from ..validation import integer, number
+from .augmentation import CropAndFlip
 from .devices import available_device
 from .nets import mlp
 
@@ -51,9 +52,10 @@ class Data:
         y = self.train_targets
         return y.shape[1] if y.is_floating_point() else 1 + int(max(y.max(), self.test_targets.max()))
 
-    def minibatches(self, batch_size: int, *, rng: RNG, replacement: bool = True) -> Minibatches:
+    def minibatches(self, batch_size: int, *, rng: RNG, replacement: bool = True,
+                    augment: CropAndFlip | None = None) -> Minibatches:
         """Minibatches of the training samples."""
-        return Minibatches(self.train_inputs, self.train_targets, batch_size, rng=rng, replacement=replacement)
+        return Minibatches(self.train_inputs, self.train_targets, batch_size, rng=rng, replacement=replacement, augment=augment)
 
     def __repr__(self) -> str:
         x = self.train_inputs
@@ -88,6 +90,7 @@ class Minibatches:
     replacement : with it, samples are independent (the setting of the theory); without, each epoch is one permutation, and
         the n mod B samples left over at its end are dropped.
     path : which path of the seed, for ensembles.
+    augment : `CropAndFlip()` changes each image of a batch at random, with numbers that belong to (rng, path, k) too.
 
     >>> stream = Minibatches(torch.eye(4), torch.arange(4), 2, rng=0)
     >>> bool((stream[7][0] == stream[7][0]).all()), stream[7][1].shape
@@ -95,14 +98,16 @@ class Minibatches:
     """
 
     def __init__(self, inputs: Tensor, targets: Tensor, batch_size: int, *, rng: RNG, replacement: bool = True,
-                 path: int = 0) -> None:
+                 path: int = 0, augment: CropAndFlip | None = None) -> None:
         checked_batch(inputs, targets)
-        self.inputs, self.targets, self.replacement = inputs, targets, replacement
+        if augment is not None:
+            augment.check(inputs)
+        self.inputs, self.targets, self.replacement, self.augment = inputs, targets, replacement, augment
         self.batch_size = integer("batch_size", batch_size, at_least=1, at_most=None if replacement else len(inputs),
                                   remedy="a batch without replacement has no sample twice")
         self.path = integer("path", path, at_least=0)
         self.seed = seed_sequence(rng)
-        self._key = stream_key(self.seed, "minibatch")
+        self._key, self._augment_key = stream_key(self.seed, "minibatch"), stream_key(self.seed, "augmentation")
 
     def indices(self, step: int, paths: Any = None) -> np.ndarray:
         """Which samples step `step` takes: (B,), or (len(paths), B) for several paths (with replacement only)."""
@@ -117,19 +122,25 @@ class Minibatches:
         return order[at * size:(at + 1) * size]
 
     def __getitem__(self, step: int) -> tuple[Tensor, Tensor]:
-        return self.take(self.indices(step))
+        return self.at(step)
 
-    def take(self, indices: np.ndarray) -> tuple[Tensor, Tensor]:
-        """The samples of an array of indices, in its shape."""
-        chosen = torch.from_numpy(indices).to(self.inputs.device)
-        return self.inputs[chosen], self.targets[chosen]
+    def at(self, step: int, paths: Any = None) -> tuple[Tensor, Tensor]:
+        """Inputs (B, …) and targets (B, …) of a step; of several paths, (len(paths), B, …)."""
+        chosen = torch.from_numpy(self.indices(step, paths)).to(self.inputs.device)
+        inputs, targets = self.inputs[chosen], self.targets[chosen]
+        if self.augment is None:
+            return inputs, targets
+        path = self.path if paths is None else np.asarray(paths)[:, None]
+        first, n = step * self.batch_size * self.augment.draws, self.batch_size * self.augment.draws
+        return self.augment(inputs, uniforms(self._augment_key, path, first + np.arange(n))), targets
 
     def __iter__(self) -> Any:
         raise TypeError("Minibatches: expected a step, batches[k], got an endless loop over it; write for k in range(n_steps)")
 
     def __repr__(self) -> str:
         how = "with" if self.replacement else "without"
-        return f"<Minibatches of {self.batch_size} from {len(self.inputs)} samples, {how} replacement>"
+        changed = f", {self.augment}" if self.augment else ""
+        return f"<Minibatches of {self.batch_size} from {len(self.inputs)} samples, {how} replacement{changed}>"
 
 
 def digits(*, test_share: float = 0.2, flat: bool = False, dtype: torch.dtype | None = None, rng: RNG = 0) -> Data:

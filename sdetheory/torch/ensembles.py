@@ -157,7 +157,7 @@ def train_ensemble(ensemble: Ensemble, loss: Callable[[Tensor, Tensor], Tensor],
             records[name].append(np.where(ensemble.diverged_at >= 0, np.nan, row))
 
     for i in range(n_steps):
-        gradients, values = graded(ensemble.params, ensemble.fixed, *batches.take(batches.indices(ensemble.step, paths)))
+        gradients, values = graded(ensemble.params, ensemble.fixed, *batches.at(ensemble.step, paths))
         lost = ~torch.isfinite(values.detach()).cpu().numpy() & (ensemble.diverged_at < 0)
         ensemble.diverged_at[lost] = ensemble.step
         if ensemble.step % save_every == 0:
@@ -167,7 +167,7 @@ def train_ensemble(ensemble: Ensemble, loss: Callable[[Tensor, Tensor], Tensor],
     if ensemble.step % save_every == 0:
         with torch.no_grad():
             last = vmap(loss_of, chunk_size=chunk_size)(
-                ensemble.params, ensemble.fixed, *batches.take(batches.indices(ensemble.step, paths)))
+                ensemble.params, ensemble.fixed, *batches.at(ensemble.step, paths))
         record(last, rates["lr"][-1])
     attrs = {"seed": str(ensemble.seed.entropy), "batch_seed": str(batches.seed.entropy), "batch_size": batches.batch_size,
              "clock": "step", "torch": torch.__version__, "sdetheory": __version__}

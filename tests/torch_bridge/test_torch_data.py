@@ -7,9 +7,16 @@ import numpy as np
 import pytest
 import torch
 from scipy import stats
+from torch.nn.functional import cross_entropy
 
+from sdetheory.torch.augmentation import CropAndFlip
 from sdetheory.torch.cifar import FOLDER, cifar10
+from sdetheory.torch.curvature import ntk, ntk_top_eigenvalue, sharpness
 from sdetheory.torch.data import Minibatches, digits, teacher_student
+from sdetheory.torch.ensembles import Ensemble
+from sdetheory.torch.invariance import scale_invariance
+from sdetheory.torch.nets import mlp
+from sdetheory.torch.probes import gradient_moments
 
 FILES = [*(f"data_batch_{i}" for i in range(1, 6)), "test_batch"]
 
@@ -134,3 +141,63 @@ def test_no_archive_and_a_broken_one_are_refused(tmp_path):
     (tmp_path / "broken.tar.gz").write_bytes(b"\x1f\x8b not an archive")
     with pytest.raises(ValueError, match="whole .tar.gz archive"):
         cifar10(tmp_path / "broken.tar.gz")
+
+
+def test_an_augmented_image_is_a_crop_of_the_padded_one_or_of_its_mirror():
+    images = torch.arange(1.0, 2 * 3 * 5 * 7 + 1).reshape(2, 3, 5, 7)
+    change, p = CropAndFlip(padding=2), 2
+    for a, b in np.ndindex(2 * p + 1, 2 * p + 1):
+        u = np.array([[(a + 0.5) / (2 * p + 1), (b + 0.5) / (2 * p + 1), mirror] for mirror in (0.25, 0.75)])
+        mirrored, plain = change(images, u)
+        framed = np.pad(images.numpy(), [(0, 0), (0, 0), (p, p), (p, p)])  # the plain way
+        np.testing.assert_array_equal(plain, framed[1, :, a:a + 5, b:b + 7])
+        np.testing.assert_array_equal(mirrored, framed[0, :, a:a + 5, b:b + 7][..., ::-1])
+    assert torch.equal(CropAndFlip(0, flip=False)(images, np.zeros((2, 3))), images)
+
+
+def test_cifar10_is_augmented_by_seed_step_and_path_alone(archive):
+    data = cifar10(archive, dtype=torch.float64)
+    first, again = (data.minibatches(8, rng=5, augment=CropAndFlip()) for _ in range(2))
+    later, targets = first[3]
+    first[0]
+    assert torch.equal(later, again[3][0]) and not torch.equal(later, again[4][0])
+    assert not torch.equal(later, data.minibatches(8, rng=6, augment=CropAndFlip())[3][0])
+    raw, raw_targets = data.minibatches(8, rng=5)[3]
+    assert torch.equal(targets, raw_targets) and later.shape == raw.shape and not torch.equal(later, raw)
+    inputs, labels = again.at(3, paths=[2, 0])
+    assert torch.equal(inputs[1], later) and torch.equal(labels[1], targets) and not torch.equal(inputs[0], later)
+    assert "CropAndFlip(padding=4" in repr(first)
+
+
+def test_crops_and_mirrors_are_drawn_equally_often_and_independently():
+    # of an image with one bright pixel in the middle, the place and the side of it tell what was done
+    image = torch.zeros(1, 1, 9, 9)
+    image[0, 0, 4, 4], image[0, 0, 4, 3] = 2.0, 1.0
+    batch = Minibatches(image, torch.zeros(1), 2000, rng=7, augment=CropAndFlip(padding=1))[0][0]
+    bright = (batch == 2).flatten(1).int().argmax(1)
+    mirrored = (batch == 1).flatten(1).int().argmax(1) > bright
+    counts = np.bincount((3 * (bright // 9 - 3) + bright % 9 - 3).numpy() + 9 * mirrored.numpy(), minlength=18)
+    assert len(counts) == 18 and stats.chisquare(counts).pvalue > 1e-4
+
+
+def test_augmentation_is_of_images():
+    with pytest.raises(ValueError, match=r"inputs: expected images .* got shape \(10, 16\); leave out augment"):
+        teacher_student(10, 10).minibatches(2, rng=0, augment=CropAndFlip())
+    with pytest.raises(ValueError, match="padding: expected an integer >= 0"):
+        CropAndFlip(padding=-1)
+
+
+@pytest.mark.parametrize("wrong, error, text", [
+    (torch.zeros(4, 64, dtype=torch.int64), TypeError, "floating-point numbers, got torch.int64"),
+    (torch.zeros(0, 64), ValueError, "at least one sample"),
+])
+def test_integer_and_empty_batches_are_refused_wherever_they_are_given(wrong, error, text):
+    net, y = mlp(64, width=8, norm="layer", rng=0), torch.zeros(len(wrong), dtype=torch.int64)
+    good = digits().minibatches(4, rng=0)[0]
+    for take in (lambda: scale_invariance(net, cross_entropy, wrong, y), lambda: sharpness(net, cross_entropy, wrong, y),
+                 lambda: ntk_top_eigenvalue(net, wrong), lambda: ntk(net, wrong),
+                 lambda: gradient_moments(net, cross_entropy, [good, (wrong, y)], {"all": [net.get_parameter("1.weight")]}),
+                 lambda: Ensemble(lambda rng: mlp(64, width=8, rng=rng), 2, rng=0).outputs(wrong),
+                 lambda: Minibatches(wrong, y, 1, rng=0)):
+        with pytest.raises(error, match=text):
+            take()
