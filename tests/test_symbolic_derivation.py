@@ -112,6 +112,29 @@ def test_mathml_is_well_formed(expr):
     assert document.documentElement.tagName == "math"
 
 
+def test_mathml_shows_a_derivative_at_a_point_with_a_bar():
+    inner = sympy.diff(Function("f")(x**2), x)  # 2 x f'(xi) at xi = x^2, as SymPy's chain rule has it
+    for shown in (mathml(inner), mathml(sympy.Subs(Function("f")(n), n, symbol("lr") ** 2))):
+        assert "subs" not in shown
+        assert '<mo stretchy="true">|</mo></mrow><mrow><m' in shown
+    assert "<mo>=</mo><msup><mi>x</mi><mn>2</mn></msup></mrow></msub>" in mathml(inner)
+    two = sympy.Subs(sympy.diff(Function("f")(x, y), x, y), (x, y), (1, symbol("lr")))
+    assert "<mrow><mi>x</mi><mo>=</mo><mn>1</mn><mo>,</mo><mi>y</mi><mo>=</mo><mi>η</mi></mrow></msub>" in mathml(two)
+    parseString(mathml(two))
+
+
 def test_mathml_shows_letters_and_brackets():
     assert "<mi>γ</mi>" in mathml(Function("gamma")(x))
     assert "<mo>(</mo><msup><mi>σ</mi>" in mathml(symbol("noise_trace")**2)
+
+
+def test_included_derivations_keep_their_residuals_apart_by_numbered_titles_and_are_included_once():
+    one = Derivation("One").assume("a").step("s", x).residual("r", 0)
+    same = Derivation("One").assume("a").step("s", x).residual("r", 0)
+    other = Derivation("One").assume("b").step("s", y).residual("r", x - x)
+    whole = Derivation("whole").residual("Two: r", 0).including(one, other, same, Derivation("Two").residual("r", 0), one)
+    assert list(whole.residuals) == ["Two: r", "One: r", "One (2): r", "Two (2): r"]
+    assert [step.text for step in whole] == ["One.", "s", "One (2).", "s", "Two (2)."]
+    assert [assumption.text for assumption in whole.assumptions] == ["a", "b"]
+    wrong = Derivation("whole").including(one, Derivation("One").residual("r", x)).verify()
+    assert (wrong.status, wrong.residuals["One: r"], wrong.residuals["One (2): r"]) == ("failed", 0, x)

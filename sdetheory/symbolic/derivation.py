@@ -119,6 +119,7 @@ class Derivation:
     _steps: list[Step] = field(default_factory=list, init=False)
     _assumptions: list[Step] = field(default_factory=list, init=False)
     _residuals: dict[str, sympy.Basic] = field(default_factory=dict, init=False)
+    _included: dict[str, tuple[Any, ...]] = field(default_factory=dict, init=False)  # by the title it is shown under
 
     @property
     def steps(self) -> tuple[Step, ...]:
@@ -152,21 +153,34 @@ class Derivation:
         self._residuals[name] = _as_residual(name, expression)
         return self
 
-    def including(self, other: Derivation) -> Derivation:
-        """Add the assumptions (once), steps and residuals of another derivation, under its title, and return self.
+    def including(self, *others: Derivation) -> Derivation:
+        """Add the assumptions (once), steps and residuals of other derivations, each under its title, and return self.
 
-        >>> whole = Derivation("Both").including(Derivation("One").residual("r", 0)).including(
-        ...     Derivation("Other").residual("r", 0))
-        >>> sorted(whole.residuals)
-        ['One: r', 'Other: r']
+        A title in use is numbered, and a derivation that was included before, word by word, adds nothing.
+
+        >>> one, other, again = (Derivation(title).residual("r", 0) for title in ("One", "Other", "One"))
+        >>> sorted(Derivation("All").including(one, other, one, again.residual("s", 0)).residuals)
+        ['One (2): r', 'One (2): s', 'One: r', 'Other: r']
         """
+        for other in others:
+            self._include(other)
+        return self
+
+    def _include(self, other: Derivation) -> None:
+        content = other.assumptions, other.steps, tuple(other.residuals.items())
+        title, number = other.title, 1
+        while title in self._included or any(f"{title}: {name}" in self._residuals for name in other.residuals):
+            if self._included.get(title) == content:
+                return
+            number += 1
+            title = f"{other.title} ({number})"
+        self._included[title] = content
         known = {assumption.text for assumption in self._assumptions}
         self._assumptions += [assumption for assumption in other.assumptions if assumption.text not in known]
-        self.step(f"{other.title}.")
+        self.step(f"{title}.")
         self._steps += other.steps
         for name, expression in other.residuals.items():
-            self.residual(f"{other.title}: {name}", expression)
-        return self
+            self.residual(f"{title}: {name}", expression)
 
     def verify(self) -> DerivationResult:
         """Try to show that every residual is 0, exactly and symbolically; numbers are never compared."""

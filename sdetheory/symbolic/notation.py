@@ -149,6 +149,26 @@ class _MathML(MathMLPresentationPrinter):
         row.appendChild(self._paren_comma_separated(*e.args))
         return row
 
+    def _print_Subs(self, e: sympy.Subs) -> Any:
+        """The expression and a bar, with variable = point at its foot; several are told apart by commas."""
+        whole, foot, evaluated = (self.dom.createElement(tag) for tag in ("mrow", "mrow", "msub"))
+        bar = self._operator("|")
+        bar.setAttribute("stretchy", "true")
+        sides = [[self._operator(","), self._print(variable), self._operator("="), self._print(point)]
+                 for variable, point in zip(e.variables, e.point, strict=True)]
+        for part in (self._print(e.expr), bar):
+            whole.appendChild(part)
+        for part in sum(sides, [])[1:]:
+            foot.appendChild(part)
+        for part in (whole, foot):
+            evaluated.appendChild(part)
+        return evaluated
+
+    def _operator(self, text: str) -> Any:
+        operator = self.dom.createElement("mo")
+        operator.appendChild(self.dom.createTextNode(text))
+        return operator
+
     def parenthesize(self, item: Any, level: int, strict: bool = False) -> Any:
         # (sigma^2)^2, not sigma^2^2
         if isinstance(item, sympy.Symbol) and "^" in self.letters.get(item.name, item.name):
