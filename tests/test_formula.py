@@ -10,7 +10,7 @@ import sympy
 from sdetheory.hypotheses import HypothesisError
 from sdetheory.symbolic.derivation import Derivation
 from sdetheory.symbolic.notation import symbol
-from sdetheory.theory import Formula, closed_form
+from sdetheory.theory import Formula, closed_form, joint_derivation
 
 T, RATE = symbol("t"), symbol("intrinsic_lr")
 
@@ -115,3 +115,11 @@ def test_a_foreign_symbol_is_refused_when_the_formula_is_made():
                 parameters=[RATE])
     with pytest.raises(ValueError, match="clock: expected one of"):
         Formula("f", RATE, claim="ILR-3", derivation=relaxation_derivation, parameters=[RATE], clock="wall")
+
+
+def test_formulas_are_proved_together_and_one_that_is_wrong_fails_them_all():
+    wrong = relaxation.replaced(relaxation.expr + RATE)
+    both = joint_derivation("Both", relaxation, wrong, relaxation)
+    assert list(both.residuals) == ["Relaxation: value", "Relaxation (2): value"]
+    assert both.verify().status == "failed"
+    assert joint_derivation("One", relaxation).verify().status == "proved"

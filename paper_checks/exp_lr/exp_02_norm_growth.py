@@ -32,6 +32,7 @@ from sdetheory.evidence import Between, Exact
 from sdetheory.schedules import Cosine, Triangular
 from sdetheory.symbolic import Derivation
 from sdetheory.theory import exp_lr
+from sdetheory.theory.formula import joint_derivation
 
 STEPS = 200
 LR, DECAY, MOMENTUM = Triangular(0.1, 0.3, period=50), Cosine(0.1, STEPS), 0.9
@@ -123,10 +124,7 @@ def penalised(run: Run) -> dict[str, Exact]:
 
 def derivation() -> Derivation:
     """Both laws of the norm and that of the overlap, in every dimension."""
-    whole = Derivation("The norm, step by step")
-    for formula in (exp_lr.sq_norm_step, exp_lr.sq_norm_step_momentum, exp_lr.overlap_step):
-        whole.including(formula.derivation)
-    return whole
+    return joint_derivation("The norm, step by step", exp_lr.sq_norm_step, exp_lr.sq_norm_step_momentum, exp_lr.overlap_step)
 
 
 def figure(run: Run) -> Figure:

@@ -22,6 +22,7 @@ from sdetheory.evidence import Exact
 from sdetheory.sphere import normalise
 from sdetheory.symbolic import Derivation
 from sdetheory.theory import exp_lr
+from sdetheory.theory.formula import joint_derivation
 
 POINTS = 64  # states a loss and factor: an exact statement needs no more
 FACTORS = (0.3, 0.7, 3.0, 10.0)  # c; no powers of 2, for which floating point is exact
@@ -117,10 +118,7 @@ def half_powers(run: Run) -> dict[str, Exact]:
 
 def derivation() -> Derivation:
     """Both identities on states in every dimension, and the scaling of state and buffer."""
-    whole = Derivation("The algebra of updates")
-    for formula in (exp_lr.decay_free_lr, exp_lr.lr_factor, exp_lr.buffer_factor):
-        whole.including(formula.derivation)
-    return whole
+    return joint_derivation("The algebra of updates", exp_lr.decay_free_lr, exp_lr.lr_factor, exp_lr.buffer_factor)
 
 
 def figure(run: Run) -> Figure:

@@ -18,6 +18,7 @@ from paper_checks.exp_lr.side_by_side import LOSSES, RESOLUTION, Gaps, Other, be
 from sdetheory.claims import Claim, Control, Relative, Run
 from sdetheory.symbolic import Derivation
 from sdetheory.theory import exp_lr
+from sdetheory.theory.formula import joint_derivation
 
 # The smaller root of the second triple is 0.51: ‖w̃‖⁴ is e^646 at the end, within range.
 STEPS = 240
@@ -52,10 +53,8 @@ def same_buffer(run: Run) -> dict[str, Any]:
 
 def derivation() -> Derivation:
     """Both roots, the rates and the buffer at the start, from the update rule."""
-    whole = Derivation("Decay with momentum")
-    for formula in (exp_lr.exponential_lr, exp_lr.smaller_root, exp_lr.buffer_tilt, exp_lr.start_buffer):
-        whole.including(formula.derivation)
-    return whole
+    return joint_derivation("Decay with momentum", exp_lr.exponential_lr, exp_lr.smaller_root, exp_lr.buffer_tilt,
+                            exp_lr.start_buffer)
 
 
 def figure(run: Run) -> Figure:

@@ -22,6 +22,7 @@ from sdetheory.evidence import Exact
 from sdetheory.schedules import Constant, Cosine, StepDecay, Triangular, WarmUp
 from sdetheory.symbolic import Derivation
 from sdetheory.theory import exp_lr
+from sdetheory.theory.formula import joint_derivation
 from sdetheory.translate import remove_weight_decay
 
 STEPS = 300
@@ -95,10 +96,7 @@ def without_ratio(run: Run) -> dict[str, Any]:
 
 def derivation() -> Derivation:
     """The recursion from the update rule, and the buffers of both runs."""
-    whole = Derivation("Every schedule")
-    for formula in (exp_lr.alpha_step, exp_lr.buffer_tilt, exp_lr.total_decay_step):
-        whole.including(formula.derivation)
-    return whole
+    return joint_derivation("Every schedule", exp_lr.alpha_step, exp_lr.buffer_tilt, exp_lr.total_decay_step)
 
 
 def figure(run: Run) -> Figure:

@@ -20,6 +20,7 @@ from sdetheory.evidence import Between, Exact
 from sdetheory.hypotheses import HypothesisError
 from sdetheory.symbolic import Derivation
 from sdetheory.theory import exp_lr
+from sdetheory.theory.formula import joint_derivation
 from sdetheory.translate import remove_weight_decay
 
 FLAT = sdt.losses.Quadratic([0.0, 0.0])  # gradient 0: only decay and momentum move the weights
@@ -137,11 +138,8 @@ def simulation(run: Run) -> dict[str, Any]:
 
 def derivation() -> Derivation:
     """The quadratic from the update rule, its roots, where they meet, and what bounds them."""
-    whole = Derivation("The roots")
-    for formula in (exp_lr.larger_root, exp_lr.smaller_root, exp_lr.larger_root_expansion, exp_lr.critical_intrinsic_lr,
-                    exp_lr.decay_rate_lower_bound):
-        whole.including(formula.derivation)
-    return whole
+    return joint_derivation("The roots", exp_lr.larger_root, exp_lr.smaller_root, exp_lr.larger_root_expansion,
+                            exp_lr.critical_intrinsic_lr, exp_lr.decay_rate_lower_bound)
 
 
 def figure(run: Run) -> Figure:

@@ -23,6 +23,7 @@ from sdetheory.evidence import Exact
 from sdetheory.hypotheses import HypothesisError
 from sdetheory.symbolic import Derivation
 from sdetheory.theory import exp_lr
+from sdetheory.theory.formula import joint_derivation
 from sdetheory.translate import remove_weight_decay
 
 FLAT = sdt.losses.Quadratic([0.0, 0.0])  # gradient 0: only decay and momentum move the weights
@@ -153,10 +154,8 @@ def simulation(run: Run) -> dict[str, Any]:
 
 def derivation() -> Derivation:
     """The Möbius map, its contraction, the double root and the turning."""
-    whole = Derivation("The recursion forgets its start")
-    for formula in (exp_lr.forgetting_factor, exp_lr.alpha_after, exp_lr.double_root_alpha, exp_lr.rotation_angle):
-        whole.including(formula.derivation)
-    return whole
+    return joint_derivation("The recursion forgets its start", exp_lr.forgetting_factor, exp_lr.alpha_after,
+                            exp_lr.double_root_alpha, exp_lr.rotation_angle)
 
 
 def figure(run: Run) -> Figure:

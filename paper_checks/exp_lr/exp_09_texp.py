@@ -33,6 +33,7 @@ from sdetheory.stats import jackknife, step_halving
 from sdetheory.symbolic import Derivation, symbol
 from sdetheory.theory import exp_lr
 from sdetheory.theory.exp_lr.states import DECAY
+from sdetheory.theory.formula import joint_derivation
 from sdetheory.translate import Translation, remove_weight_decay, run, tapered
 
 # (lr, momentum): ηλ starts at 0.95 of the largest with real roots, so that the permanent factor is 15 % and not 1e-3
@@ -186,10 +187,8 @@ def _ensemble(trial: Run, y: float) -> dict[str, Any]:
 
 def derivation() -> Derivation:
     """Boundary, correction, rate and factor; the offset of w as the sum of what the missing correction does."""
-    whole = Derivation("Tapering")
-    for formula in (exp_lr.texp_boundary_factor, exp_lr.texp_buffer_correction, exp_lr.forgetting_factor, exp_lr.texp_offset,
-                    exp_lr.norm_forgetting_rate):
-        whole.including(formula.derivation)
+    whole = joint_derivation("Tapering", exp_lr.texp_boundary_factor, exp_lr.texp_buffer_correction, exp_lr.forgetting_factor,
+                             exp_lr.texp_offset, exp_lr.norm_forgetting_rate)
     z1, former, z2 = symbol("alpha"), symbol("previous_alpha"), sympy.Symbol("z2", positive=True)
     offset = exp_lr.texp_buffer_correction.expr * symbol("lr") * z2 / (1 - z2 / z1)
     whole.step(r"Without it the buffer holds $-c\,\tilde w_T/P_T^2$ too much, which moves $\tilde w$ by "

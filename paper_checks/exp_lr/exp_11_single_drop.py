@@ -23,6 +23,7 @@ from sdetheory.stats import Estimate, jackknife, step_halving
 from sdetheory.symbolic import Derivation
 from sdetheory.theory import exp_lr
 from sdetheory.theory import intrinsic_lr as ilr
+from sdetheory.theory.formula import joint_derivation
 
 DIM, SCALE, LR = 16, 0.5, 0.1
 LOSS = sdt.losses.RayleighQuotient([0.0] * DIM, noise=sdt.losses.TangentNoise(SCALE))
@@ -102,10 +103,8 @@ def growth_too(run: Run) -> dict[str, Any]:
 
 def derivation() -> Derivation:
     """From the run with decay and from the run without: the same curve."""
-    whole = Derivation("A single drop")
-    for formula in (exp_lr.effective_lr_after_single_drop, exp_lr.effective_lr_after_division, exp_lr.norm_forgetting_rate):
-        whole.including(formula.derivation)
-    return whole
+    return joint_derivation("A single drop", exp_lr.effective_lr_after_single_drop, exp_lr.effective_lr_after_division,
+                            exp_lr.norm_forgetting_rate)
 
 
 def figure(run: Run) -> Figure:

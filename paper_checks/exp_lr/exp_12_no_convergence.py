@@ -29,6 +29,7 @@ from sdetheory.losses import BatchNormLinear
 from sdetheory.stats import mean_estimate
 from sdetheory.symbolic import Derivation
 from sdetheory.theory import exp_lr
+from sdetheory.theory.formula import joint_derivation
 
 TOY, PLAIN = sdt.losses.toy_fraction(), sdt.losses.Quadratic([1.0, 0.5])
 LR = 0.01  # u starts at 0.01: the norm is a hundred times too large to be unstable
@@ -164,11 +165,8 @@ def tight_logistic(run: Run) -> dict[str, Any]:
 
 def derivation() -> Derivation:
     """The factor near a minimum of any scale-invariant loss, its threshold, when it is reached; none without it."""
-    whole = Derivation("No convergence")
-    for formula in (exp_lr.deviation_factor, exp_lr.instability_threshold, exp_lr.time_to_instability,
-                    exp_lr.plain_deviation_factor):
-        whole.including(formula.derivation)
-    return whole
+    return joint_derivation("No convergence", exp_lr.deviation_factor, exp_lr.instability_threshold, exp_lr.time_to_instability,
+                            exp_lr.plain_deviation_factor)
 
 
 def figure(run: Run) -> Figure:

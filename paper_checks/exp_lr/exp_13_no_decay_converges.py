@@ -41,6 +41,7 @@ from sdetheory.losses import BatchNormLinear, FiniteSum, RayleighQuotient, Spher
 from sdetheory.sphere import normalise
 from sdetheory.symbolic import Derivation
 from sdetheory.theory import exp_lr
+from sdetheory.theory.formula import joint_derivation
 
 LRS = (0.1, 1.0, 3.0, 10.0)  # at the start η/‖w‖² times curvature is from 0.2 to 30: stable below 2
 TIMES = (30, 300, 3000)
@@ -139,9 +140,8 @@ def at_fixed_norm(run: Run) -> dict[str, Exact]:
 
 def derivation() -> Derivation:
     """The sum, the descent, the bound of the norm, and what follows for the least gradient."""
-    whole = Derivation("Without decay every learning rate converges")
-    for formula in (exp_lr.sum_of_squared_steps, exp_lr.guaranteed_decrease, exp_lr.sq_norm_limit_bound):
-        whole.including(formula.derivation)
+    whole = joint_derivation("Without decay every learning rate converges", exp_lr.sum_of_squared_steps,
+                             exp_lr.guaranteed_decrease, exp_lr.sq_norm_limit_bound)
     r, top, lr, steps, least = sympy.symbols("R_0 Rbar eta T m", positive=True)
     whole.step(r"$\nabla L(\hat w)=\|w\|\nabla L(w)$ and $\|w_t\|^2\leq\bar R$, so each of $T$ terms of the sum is at least",
                lr**2 * least / top)

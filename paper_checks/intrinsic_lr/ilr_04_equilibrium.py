@@ -21,6 +21,7 @@ from sdetheory.claims import Claim, Control, Relative, Resolution, Run
 from sdetheory.stats import step_halving
 from sdetheory.symbolic import Derivation
 from sdetheory.theory import intrinsic_lr as ilr
+from sdetheory.theory.formula import joint_derivation
 
 DIM, SCALE = 11, 0.5  # noise of 10 tangent directions: sigma^2 = s^2 (d - 1) is 10 % away from s^2 d
 LOSS = sdt.losses.RayleighQuotient([1.0] * 5 + [0.0] * 6, noise=sdt.losses.TangentNoise(SCALE))
@@ -92,11 +93,8 @@ def _with_bias(estimate: Any, extra: np.ndarray) -> Any:
 
 def derivation() -> Derivation:
     """The limits and the time, from the SDE by Itô's formula, in every dimension."""
-    whole = Derivation("The equilibrium of the norm")
-    for formula in (ilr.equilibrium_gamma, ilr.equilibrium_sq_norm, ilr.equilibrium_effective_lr,
-                    ilr.time_to_equilibrium):
-        whole.including(formula.derivation)
-    return whole
+    return joint_derivation("The equilibrium of the norm", ilr.equilibrium_gamma, ilr.equilibrium_sq_norm,
+                            ilr.equilibrium_effective_lr, ilr.time_to_equilibrium)
 
 
 def figure(run: Run) -> Figure:

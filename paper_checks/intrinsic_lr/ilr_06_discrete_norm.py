@@ -21,6 +21,7 @@ from sdetheory.claims import Claim, Control, Relative, Resolution, Run
 from sdetheory.evidence import Exact
 from sdetheory.symbolic import Derivation
 from sdetheory.theory import intrinsic_lr as ilr
+from sdetheory.theory.formula import joint_derivation
 
 DIM, SCALE = 4, 0.5
 LOSS = sdt.losses.RayleighQuotient([0.0] * DIM, noise=sdt.losses.FixedLengthNoise(SCALE))
@@ -124,10 +125,8 @@ def _slopes(seed: np.random.SeedSequence) -> Exact:
 
 def derivation() -> Derivation:
     """From the update and orthogonality, in every dimension."""
-    whole = Derivation("The discrete law of the norm")
-    for formula in (ilr.discrete_sq_norm_step, ilr.discrete_sq_norm_fixed_point, ilr.discrete_multiplier):
-        whole.including(formula.derivation)
-    return whole
+    return joint_derivation("The discrete law of the norm", ilr.discrete_sq_norm_step, ilr.discrete_sq_norm_fixed_point,
+                            ilr.discrete_multiplier)
 
 
 def figure(run: Run) -> Figure:

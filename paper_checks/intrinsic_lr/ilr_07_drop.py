@@ -20,6 +20,7 @@ from sdetheory.claims import Claim, Control, Relative, Resolution, Run
 from sdetheory.stats import Estimate, jackknife, mean_estimate, ratio, step_halving
 from sdetheory.symbolic import Derivation
 from sdetheory.theory import intrinsic_lr as ilr
+from sdetheory.theory.formula import joint_derivation
 
 KAPPA, LR, DIM, SCALE = 10, 0.1, 16, 0.5
 LOSS = sdt.losses.RayleighQuotient([0.0] * DIM, noise=sdt.losses.TangentNoise(SCALE))
@@ -111,10 +112,8 @@ def _with_bias(e: Estimate, extra: float) -> Estimate:
 
 def derivation() -> Derivation:
     """From the equation of gamma, by the jump and the new rate."""
-    whole = Derivation("Drops of learning rate and of decay")
-    for formula in (ilr.effective_lr_after_lr_drop, ilr.effective_lr_after_decay_drop):
-        whole.including(formula.derivation)
-    return whole
+    return joint_derivation("Drops of learning rate and of decay", ilr.effective_lr_after_lr_drop,
+                            ilr.effective_lr_after_decay_drop)
 
 
 def figure(run: Run) -> Figure:

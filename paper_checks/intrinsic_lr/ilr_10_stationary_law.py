@@ -27,6 +27,7 @@ from sdetheory.claims import Claim, Control, Relative, Resolution, Run
 from sdetheory.stats import difference, mean_estimate, ratio, step_halving
 from sdetheory.symbolic import Derivation
 from sdetheory.theory import intrinsic_lr as ilr
+from sdetheory.theory.formula import joint_derivation
 
 EIGENVALUE, RANK, DIM, SCALE = 1.0, 3, 8, 0.5
 LOSS = sdt.losses.RayleighQuotient([EIGENVALUE] * RANK + [0.0] * (DIM - RANK), noise=sdt.losses.TangentNoise(SCALE))
@@ -170,9 +171,8 @@ def first_order_gap() -> Derivation:
 
 def derivation() -> Derivation:
     """Detailed balance on the sphere for every d and k, the norm at rest, and the first-order gap of SGD."""
-    whole = Derivation("The stationary law on the sphere")
-    for formula in (ilr.stationary_mean_loss, ilr.stationary_loss_density, ilr.equilibrium_mean_loss):
-        whole.including(formula.derivation)
+    whole = joint_derivation("The stationary law on the sphere", ilr.stationary_mean_loss, ilr.stationary_loss_density,
+                             ilr.equilibrium_mean_loss)
     return whole.including(first_order_gap())
 
 

@@ -21,6 +21,7 @@ from sdetheory.sphere import zonal_harmonic
 from sdetheory.stats import propagate, step_halving
 from sdetheory.symbolic import Derivation
 from sdetheory.theory import intrinsic_lr as ilr
+from sdetheory.theory.formula import joint_derivation
 
 DIM, SCALE = 5, 0.5
 LOSS = sdt.losses.RayleighQuotient([0.0] * DIM, noise=sdt.losses.TangentNoise(SCALE))
@@ -114,10 +115,8 @@ def simulation(run: Run) -> dict[str, Any]:
 
 def derivation() -> Derivation:
     """Rates by Itô's formula for any harmonic polynomial, in every dimension; then the norm at rest."""
-    whole = Derivation("The direction without a loss")
-    for formula in (ilr.harmonic_rate, ilr.equilibrium_harmonic_rate, ilr.mean_sq_displacement):
-        whole.including(formula.derivation)
-    return whole
+    return joint_derivation("The direction without a loss", ilr.harmonic_rate, ilr.equilibrium_harmonic_rate,
+                            ilr.mean_sq_displacement)
 
 
 def figure(run: Run) -> Figure:

@@ -24,6 +24,7 @@ from sdetheory.claims import Claim, Control, Relative, Resolution, Run
 from sdetheory.stats import bias_from_difference, jackknife, mean_estimate, propagate
 from sdetheory.symbolic import Derivation
 from sdetheory.theory import intrinsic_lr as ilr
+from sdetheory.theory.formula import joint_derivation
 
 WELLS, DEPTH, SCALE = 2, 0.5, 1.0  # curvature 1 at wells and tops, so the flow time 1 relaxes a well
 LOSS = sdt.losses.MultiWell(WELLS, DEPTH, noise=sdt.losses.TangentNoise(SCALE))
@@ -201,10 +202,8 @@ def simulation(run: Run) -> dict[str, Any]:
 
 def derivation() -> Derivation:
     """The rate over a barrier and of the occupation, the share of unequal wells, and the effective lr at rest."""
-    whole = Derivation("Fast equilibrium, slow mixing")
-    for formula in (ilr.kramers_rate, ilr.slowest_rate, ilr.well_share, ilr.equilibrium_effective_lr):
-        whole.including(formula.derivation)
-    return whole
+    return joint_derivation("Fast equilibrium, slow mixing", ilr.kramers_rate, ilr.slowest_rate, ilr.well_share,
+                            ilr.equilibrium_effective_lr)
 
 
 def figure(run: Run) -> Figure:

@@ -29,6 +29,7 @@ from sdetheory.stats import Estimate, mean_estimate
 from sdetheory.stats import ratio as ratio_of
 from sdetheory.symbolic import Derivation, symbol
 from sdetheory.theory import intrinsic_lr as ilr
+from sdetheory.theory.formula import joint_derivation
 
 LOSS = sdt.losses.toy_fraction()
 RATES = (0.05, 0.025, 0.0125)  # lambda_e; on the way q falls to e^{−1/λ_e} = e^{−80}, far above underflow
@@ -141,10 +142,8 @@ def doubled_decay(run: Run) -> dict[str, Any]:
 
 def derivation() -> Derivation:
     """The map knows λ_e alone; where the minimum loses stability; the flow; and the balance of ln y."""
-    whole = Derivation("Descent with decay is not its flow")
-    for formula in (ilr.toy_ratio_step, ilr.toy_effective_lr_step, ilr.toy_multiplier, ilr.toy_threshold,
-                    ilr.toy_flow_ratio):
-        whole.including(formula.derivation)
+    whole = joint_derivation("Descent with decay is not its flow", ilr.toy_ratio_step, ilr.toy_effective_lr_step,
+                             ilr.toy_multiplier, ilr.toy_threshold, ilr.toy_flow_ratio)
     x, y = sympy.symbols("x y", real=True)
     lr, decay = symbol("lr"), symbol("weight_decay")
     loss = x**2 / (x**2 + y**2)

@@ -21,6 +21,7 @@ from sdetheory.claims import Claim, Control, Run
 from sdetheory.stats import ks_distance
 from sdetheory.symbolic import Derivation
 from sdetheory.theory import intrinsic_lr as ilr
+from sdetheory.theory.formula import joint_derivation
 
 # the minima are one connected sphere: no barrier keeps the past (ILR-12)
 LOSS = sdt.losses.RayleighQuotient([1.0] * 3 + [0.0] * 5, noise=sdt.losses.TangentNoise(0.5))
@@ -92,10 +93,7 @@ NAMES = [f"{name}: schedule 1 and {i + 1}" for name in ("sq_norm", "loss") for i
 
 def derivation() -> Derivation:
     """How fast the norm forgets: the memory of gamma for any Tr Sigma along the path, and the equilibrium it goes to."""
-    whole = Derivation("The past of the schedule")
-    for formula in (ilr.gamma_memory, ilr.equilibrium_gamma, ilr.equilibrium_mean_loss):
-        whole.including(formula.derivation)
-    return whole
+    return joint_derivation("The past of the schedule", ilr.gamma_memory, ilr.equilibrium_gamma, ilr.equilibrium_mean_loss)
 
 
 def figure(run: Run) -> Figure:

@@ -27,6 +27,7 @@ from sdetheory.evidence import Exact
 from sdetheory.stats import mean_estimate, step_halving
 from sdetheory.symbolic import Derivation
 from sdetheory.theory import intrinsic_lr as ilr
+from sdetheory.theory.formula import joint_derivation
 
 DIM, STRENGTH, DECAY = 3, 2.4, 0.5
 EIGENVALUE, RANK = 0.5, 2
@@ -181,9 +182,7 @@ def isotropy() -> Derivation:
 
 def derivation() -> Derivation:
     """The SDE in the time lr·k sees lr and batch by their quotient; the closed forms that the runs are held against."""
-    whole = Derivation("Linear scaling")
-    for formula in (ilr.flow_noise, ilr.gamma, ilr.equilibrium_mean_loss):
-        whole.including(formula.derivation)
+    whole = joint_derivation("Linear scaling", ilr.flow_noise, ilr.gamma, ilr.equilibrium_mean_loss)
     whole.including(isotropy())
     eta, kappa, lam, t, trace, start = sympy.symbols("eta kappa lambda tau S R_0", positive=True)
 

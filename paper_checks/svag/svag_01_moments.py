@@ -21,8 +21,7 @@ from sdetheory.evidence import Exact
 from sdetheory.stats import mean_estimate
 from sdetheory.symbolic import Derivation
 from sdetheory.theory import svag
-
-from .proofs import gathered
+from sdetheory.theory.formula import joint_derivation
 
 # three outcomes of unequal probability: skewed noise, random matrices and random offsets that depend on each other
 LOSS = sdt.losses.RandomLinear([0.2, 0.5, 0.3], [[[2.0, 0.5], [0.5, 1.0]], [[1.0, -0.25], [-0.25, 0.5]],
@@ -114,8 +113,8 @@ def wrong_spread(run: Run) -> dict[str, Any]:
 
 def derivation() -> Derivation:
     """The two weights from their sum and sum of squares; the moments, along any directions."""
-    return gathered("The weighted gradient", svag.first_weight, svag.second_weight, svag.amplified_covariance,
-                    svag.amplified_third_moment, svag.spread_covariance)
+    return joint_derivation("The weighted gradient", svag.first_weight, svag.second_weight, svag.amplified_covariance,
+                            svag.amplified_third_moment, svag.spread_covariance)
 
 
 def figure(run: Run) -> Figure:

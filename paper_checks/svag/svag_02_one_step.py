@@ -25,8 +25,7 @@ from sdetheory.evidence import Exact
 from sdetheory.stats import Estimate, fit_order
 from sdetheory.symbolic import Derivation
 from sdetheory.theory import svag
-
-from .proofs import gathered
+from sdetheory.theory.formula import joint_derivation
 
 LR = 0.25
 LINEAR = sdt.losses.RandomLinear.two_point(1.0, 0.5, curvature_std=0.75, offset_std=0.5, probability=0.2)
@@ -162,7 +161,7 @@ def simulation(run: Run) -> dict[str, Any]:
 
 def derivation() -> Derivation:
     """Itô–Taylor with generic L and Σ, in one dimension for moments 1 to 3, in two and three for moments 1 and 2."""
-    return gathered("One step", svag.one_step_mean_gap, svag.one_step_second_moment_gap, svag.one_step_third_moment_gap)
+    return joint_derivation("One step", svag.one_step_mean_gap, svag.one_step_second_moment_gap, svag.one_step_third_moment_gap)
 
 
 def figure(run: Run) -> Figure:

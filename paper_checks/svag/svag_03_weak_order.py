@@ -28,8 +28,7 @@ from sdetheory.evidence import Estimate, Exact
 from sdetheory.stats import bias_from_difference, fit_order, mean_estimate
 from sdetheory.symbolic import Derivation
 from sdetheory.theory import svag
-
-from .proofs import gathered
+from sdetheory.theory.formula import joint_derivation
 
 LR, TIME = 0.25, 1.0
 # two-point gradients, skewed and with curvature and offset dependent: nothing cancels by symmetry
@@ -182,8 +181,8 @@ def effects() -> dict[str, float]:
 
 def derivation() -> Derivation:
     """That the moments close, their recursions and equations, and the first term of the error; the modes on the circle."""
-    whole = gathered("SVAG and its SDE", svag.svag_mean, svag.sde_mean, svag.svag_second_moment_step,
-                     svag.sde_second_moment_rate, svag.mean_error, svag.second_moment_error)
+    whole = joint_derivation("SVAG and its SDE", svag.svag_mean, svag.sde_mean, svag.svag_second_moment_step,
+                             svag.sde_second_moment_rate, svag.mean_error, svag.second_moment_error)
     theta, x, y = sympy.symbols("theta x y", real=True)
     r, a, noise = sympy.symbols("r a s", positive=True)
     lr, n = sympy.Symbol("eta", positive=True), sympy.Symbol("n", integer=True, positive=True)

@@ -22,8 +22,7 @@ from sdetheory.evidence import Exact
 from sdetheory.stats import mean_estimate
 from sdetheory.symbolic import Derivation, symbol
 from sdetheory.theory import svag
-
-from .proofs import gathered
+from sdetheory.theory.formula import joint_derivation
 
 HESSIAN = np.array([[1.0, 0.5], [0.5, 2.0]])
 LOSS = sdt.losses.RandomLinear([0.2, 0.5, 0.3], [HESSIAN] * 3, [[1.0, 0.5], [-0.2, 0.5], [-1 / 3, -7 / 6]])
@@ -105,8 +104,8 @@ def _from_moment_equations() -> np.ndarray:
 
 def derivation() -> Derivation:
     """Entry by entry in the eigenbasis, which is any dimension; the matrix equations follow entry by entry."""
-    whole = gathered("Stationary covariances", svag.svag_stationary_covariance, svag.sde_stationary_covariance,
-                     svag.sgd_stationary_variance, svag.svag_stationary_variance, svag.sde_stationary_variance)
+    whole = joint_derivation("Stationary covariances", svag.svag_stationary_covariance, svag.sde_stationary_covariance,
+                             svag.sgd_stationary_variance, svag.svag_stationary_variance, svag.sde_stationary_variance)
     lr, l, a, b, noise = (symbol("lr"), symbol("amplification"), symbol("eigenvalue"),
                           svag.svag_stationary_covariance.parameters[3], symbol("noise_covariance"))
     of_svag, of_sde, h = svag.svag_stationary_covariance.expr, svag.sde_stationary_covariance.expr, lr / l

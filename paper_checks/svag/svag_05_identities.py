@@ -18,9 +18,9 @@ from sdetheory.claims import Claim, Control, Resolution, Run
 from sdetheory.stats import Estimate, bias_from_difference, jackknife
 from sdetheory.symbolic import Derivation
 from sdetheory.theory import svag
+from sdetheory.theory.formula import joint_derivation
 
 from .at_rest import LR, Rest, at_rest
-from .proofs import gathered
 
 CASES = ((1.5, 0.1), (2.5, 0.2))  # (curvature, weight decay): G is a fourth of N, and four fifths
 # A path's average of R varies by up to 8 %, of G + N by 5 %, together less than 18 %: 4000 paths leave 1.4 %, twice that in quick
@@ -95,7 +95,7 @@ def exchanged(run: Run) -> dict[str, Any]:
 
 def derivation() -> Derivation:
     """From the update and from Itô's formula, in every dimension, for any noise of a scale-invariant loss."""
-    return gathered("The norm at rest", svag.svag_equilibrium_sq_norm, svag.sde_equilibrium_sq_norm)
+    return joint_derivation("The norm at rest", svag.svag_equilibrium_sq_norm, svag.sde_equilibrium_sq_norm)
 
 
 def figure(run: Run) -> Figure:

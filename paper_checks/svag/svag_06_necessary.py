@@ -19,9 +19,9 @@ from sdetheory.evidence import Between
 from sdetheory.stats import Estimate, bias_from_difference, jackknife
 from sdetheory.symbolic import Derivation
 from sdetheory.theory import svag
+from sdetheory.theory.formula import joint_derivation
 
 from .at_rest import LR, Rest, at_rest
-from .proofs import gathered
 
 CASES = ((2.0, 0.2), (2.5, 0.2), (3.0, 0.1))  # (curvature, weight decay)
 SIGNAL = (0.6, 0.8, 0.7)  # G/N in each
@@ -106,8 +106,8 @@ def effects() -> dict[str, Any]:
 
 def derivation() -> Derivation:
     """From the two identities at rest (SVAG-5), in every dimension, and the corner of the ratios."""
-    return gathered("SGD is like its SDE only where the noise is strong", svag.largest_signal_to_noise,
-                    svag.least_noise_to_signal)
+    return joint_derivation("SGD is like its SDE only where the noise is strong", svag.largest_signal_to_noise,
+                            svag.least_noise_to_signal)
 
 
 def figure(run: Run) -> Figure:

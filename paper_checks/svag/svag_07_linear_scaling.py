@@ -22,8 +22,7 @@ from sdetheory.scaling_rule import scaling_limit, scaling_sweep
 from sdetheory.stats import Estimate
 from sdetheory.symbolic import Derivation
 from sdetheory.theory import svag
-
-from .proofs import gathered
+from sdetheory.theory.formula import joint_derivation
 
 EIGENVALUES, TRACE = (1.0, 1.0, 1.0, 0.0), 0.1  # TRACE: Tr Sigma at unit norm and batch B, in d - 1 = 3 directions
 LR, DECAY = 0.1, 0.02  # lr/|w|^2 = (2 lr decay/TRACE)^(1/2) = 0.2 at rest: N/G near 2 (d - 1)/(0.2 rank) = 10, and kappa to 12
@@ -111,8 +110,8 @@ def prediction() -> dict[str, Any]:
 
 def derivation() -> Derivation:
     """The balance of the two runs, and what it says of their ratios."""
-    return gathered("The linear scaling rule", svag.svag_equilibrium_sq_norm, svag.batch_factor_bound,
-                    svag.simple_batch_factor_bound, svag.largest_batch_factor, svag.least_similarity)
+    return joint_derivation("The linear scaling rule", svag.svag_equilibrium_sq_norm, svag.batch_factor_bound,
+                            svag.simple_batch_factor_bound, svag.largest_batch_factor, svag.least_similarity)
 
 
 def figure(run: Run) -> Figure:

@@ -20,9 +20,9 @@ from sdetheory.claims import Claim, Control, Relative, Resolution, Run
 from sdetheory.evidence import Exact
 from sdetheory.symbolic import Derivation
 from sdetheory.theory import svag
+from sdetheory.theory.formula import joint_derivation
 
 from .orders_in_lr import limit, local_order, weak_errors
-from .proofs import gathered
 
 A, B, S_A, S_B = 1.0, 0.25, 0.5, 1.0
 SKEWED, SYMMETRIC = 0.2, 0.5  # the probability of the larger gradient
@@ -111,8 +111,8 @@ def _second_moment_of_ornstein_uhlenbeck(lr: float) -> float:
 
 def derivation() -> Derivation:
     """One step with generic g and law; many steps on the quadratic; the distance from the SDE."""
-    return gathered("The shape of the noise", svag.skewed_step_gap, svag.symmetric_step_gap, svag.third_moment_gap,
-                    svag.fourth_moment_gap, svag.sde_second_moment_gap)
+    return joint_derivation("The shape of the noise", svag.skewed_step_gap, svag.symmetric_step_gap, svag.third_moment_gap,
+                            svag.fourth_moment_gap, svag.sde_second_moment_gap)
 
 
 def figure(run: Run) -> Figure:

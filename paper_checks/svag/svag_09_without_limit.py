@@ -22,8 +22,7 @@ from sdetheory.claims import Claim, Control, Relative, Resolution, Run
 from sdetheory.stats import Estimate, mean_estimate, quantile_estimate
 from sdetheory.symbolic import Derivation
 from sdetheory.theory import svag
-
-from .proofs import gathered
+from sdetheory.theory.formula import joint_derivation
 
 CURVATURE, LR, START = 1.0, 0.5, 1.0
 SMALL = 0.01  # scale of the Gaussian noise: N/G = 2e-4 at the start
@@ -102,7 +101,8 @@ def as_if_there_were_a_limit() -> dict[str, Any]:
 
 def derivation() -> Derivation:
     """A step against the flow; exponents of characteristic functions add."""
-    return gathered("Where the SDE fails", svag.descent_over_flow, svag.stable_displacement, svag.stable_growth_exponent)
+    return joint_derivation("Where the SDE fails", svag.descent_over_flow, svag.stable_displacement,
+                            svag.stable_growth_exponent)
 
 
 def figure(run: Run) -> Figure:

@@ -21,9 +21,9 @@ from sdetheory.evidence import Exact
 from sdetheory.stats import Estimate, mean_estimate
 from sdetheory.symbolic import Derivation
 from sdetheory.theory import svag
+from sdetheory.theory.formula import joint_derivation
 
 from .orders_in_lr import limit
-from .proofs import gathered
 
 LOSS = sdt.losses.RandomLinear(
     [0.25, 0.5, 0.25], [[[2.0, 0.5], [0.5, 1.0]], [[1.0, -0.25], [-0.25, 0.5]], [[0.5, 0.0], [0.0, 2.0]]],
@@ -98,7 +98,7 @@ def effects() -> dict[str, float]:
 
 def derivation() -> Derivation:
     """Two draws, one of them a fair sign; the limit of the covariance per unit of time."""
-    return gathered("A near miss", svag.near_miss_covariance, svag.near_miss_noise)
+    return joint_derivation("A near miss", svag.near_miss_covariance, svag.near_miss_noise)
 
 
 def figure(run: Run) -> Figure:

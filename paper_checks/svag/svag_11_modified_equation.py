@@ -22,9 +22,9 @@ from sdetheory.claims import Claim, Control, Relative, Resolution, Run
 from sdetheory.evidence import Exact
 from sdetheory.symbolic import Derivation
 from sdetheory.theory import svag
+from sdetheory.theory.formula import joint_derivation
 
 from .orders_in_lr import limit, local_order, weak_errors
-from .proofs import gathered
 
 # one law in each dimension: its loss, the start, and the order of its moments
 LINE, PLANE = 0, 1
@@ -104,8 +104,8 @@ def modified_twice(run: Run) -> dict[str, Exact]:
 
 def derivation() -> Derivation:
     """Moments of a step against Itô–Taylor, for generic L and Σ; the mean on the quadratic."""
-    return gathered("The modified equation", svag.modified_drift, svag.modified_loss, svag.first_order_mean_error,
-                    svag.second_order_mean_error)
+    return joint_derivation("The modified equation", svag.modified_drift, svag.modified_loss, svag.first_order_mean_error,
+                            svag.second_order_mean_error)
 
 
 def figure(run: Run) -> Figure:

@@ -4,6 +4,6 @@ This room knows no simulation: what it predicts is held against measurements in 
 """
 
 from . import catapult, exp_lr, intrinsic_lr, svag
-from .formula import CLOCKS, Formula, closed_form
+from .formula import CLOCKS, Formula, closed_form, joint_derivation
 
-__all__ = ["CLOCKS", "Formula", "catapult", "closed_form", "exp_lr", "intrinsic_lr", "svag"]
+__all__ = ["CLOCKS", "Formula", "catapult", "closed_form", "exp_lr", "intrinsic_lr", "joint_derivation", "svag"]

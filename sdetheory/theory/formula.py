@@ -24,7 +24,7 @@ from ..symbolic.derivation import Derivation, DerivationResult
 from ..symbolic.notation import NOTATION, latex, symbol
 from ..validation import finite_array
 
-__all__ = ["CLOCKS", "Formula", "closed_form"]
+__all__ = ["CLOCKS", "Formula", "closed_form", "joint_derivation"]
 
 #: The two clocks of the papers, and formulas that have none.
 CLOCKS = {"step": "step time: one unit is one SGD step",
@@ -257,3 +257,13 @@ def closed_form(claim: str, derivation: Callable[[sympy.Expr], Derivation], *, c
                        doc=inspect.getdoc(function) or "", clock=clock, needs=hypotheses,
                        meanings=meanings)
     return make
+
+
+def joint_derivation(title: str, *formulas: Formula) -> Derivation:
+    """Return one derivation out of those of several formulas, in order.
+
+    >>> from sdetheory.theory import svag
+    >>> joint_derivation("Both weights", svag.first_weight, svag.second_weight).verify().status
+    'proved'
+    """
+    return Derivation(title).including(*(formula.derivation for formula in formulas))
