@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
 from numba import njit
 
 from .random import (
@@ -20,11 +21,19 @@ from .random import (
     fill_uniforms,
 )
 
-__all__ = ["block_moments", "draw_brownian", "draw_normal", "draw_three_point", "draw_two_point", "draw_uniform",
+__all__ = ["aligned_block", "block_moments", "draw_brownian", "draw_normal", "draw_three_point", "draw_two_point", "draw_uniform",
            "mark_diverged", "mask_diverged", "newly_diverged"]
 
 _compiled = njit(nogil=True, error_model="numpy", inline="always")  # into the driver: compiled once, not twice
 _compiled_and_cached = njit(nogil=True, error_model="numpy", cache=True)
+
+
+@_compiled
+def aligned_block(rows, lanes):
+    """An array (rows, lanes) that begins with a cache line: a vector that spans two lines takes twice as long to load."""
+    numbers = np.empty(rows * lanes + 8)
+    begin = (-numbers.ctypes.data % 64) // 8
+    return numbers[begin:begin + rows * lanes].reshape(rows, lanes)
 
 
 @_compiled

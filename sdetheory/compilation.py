@@ -33,7 +33,7 @@ __all__ = ["cache_directory", "compile_source", "import_line", "importable", "on
 @contextmanager
 def one_compilation(run: Any) -> Iterator[None]:
     """Let one process at a time call a driver that it has yet to compile: the others then find it on disk."""
-    if run.signatures or fcntl is None:
+    if run.overloads or fcntl is None:
         yield
         return
     with open(Path(inspect.getfile(run.py_func)).with_suffix(".lock"), "w") as file:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import os
 import pickle
+from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import Executor, ThreadPoolExecutor, as_completed
 from contextlib import AbstractContextManager, nullcontext
@@ -21,7 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
-from .blocks import block_moments
+from .blocks import aligned_block, block_moments
 from .compilation import one_compilation
 from .kernels import Program
 
@@ -33,7 +34,7 @@ class Plan:
     """Everything that one chunk of blocks needs; picklable, so that it travels to another process.
 
     `n_paths` counts the paths of all cells of a sweep, `cell_paths` those of one. `start(first_path, n)` gives the
-    starting states of n paths, shape (n, rows); `per_path(first_path, n)` the swept parameters, shape (parameters, n).
+    starting states of n paths, shape (rows, n); `per_path(first_path, n)` the swept parameters, shape (parameters, n).
     """
 
     program: Program
@@ -60,7 +61,6 @@ class Plan:
     def n_blocks(self) -> int:
         """Blocks in the ensemble; the last one may be partly empty."""
         return -(-self.n_paths // self.block_paths)
-
 
     def segments(self, block: int) -> list[tuple[int, int, int]]:
         """The cells that a block touches, as (cell, first lane, last lane + 1)."""
@@ -103,14 +103,16 @@ def run_chunk(plan: Plan, first_block: int, last_block: int, home: int) -> Chunk
             path = block * plan.block_paths
             n = min(plan.block_paths, plan.n_paths - path)
             lanes = plan.block_paths if program.fixed_lanes or plan.single else -(-n // 8) * 8
-            X = np.empty((program.rows, lanes))
-            X[:, :n] = plan.start(path, n).T
-            X[:, n:] = X[:, :1]
+            X = aligned_block.py_func(program.rows, lanes)
+            X[:, :n] = plan.start(path, n)
             P = plan.per_path(path, n)
-            P = np.ascontiguousarray(np.concatenate([P, np.repeat(P[:, :1], lanes - n, axis=1)], axis=1))
-            D = np.full(lanes, np.inf)
+            if n < lanes:
+                X[:, n:] = X[:, :1]
+                P = np.concatenate([P, np.repeat(P[:, :1], lanes - n, axis=1)], axis=1)
+            D = aligned_block.py_func(1, lanes)[0]
+            D[:] = np.inf
             OUT = np.empty((saves, width, lanes))
-            S = np.empty((program.scratch, lanes))
+            S = aligned_block.py_func(program.scratch, lanes)
             with one_compilation(run):
                 run(X, path, plan.save_steps, batch, plan.substeps, np.uint64(plan.keys[0]), np.uint64(plan.keys[1]),
                     plan.scales[0], plan.scales[1], plan.t0, plan.dt, S, plan.schedules, P, D, OUT, *constants)
@@ -168,10 +170,8 @@ def run_ensemble(plan: Plan, *, executor: Executor | None = None, n_threads: int
             chunks[first] = found
     todo = [r for r in ranges if r[0] not in chunks]
     with _bar(progress, plan, sum(chunk.diverged_at.size for chunk in chunks.values())) as bar:
-        for chunk in _run(plan, todo, executor, workers):
+        for chunk in _run(plan, todo, executor, workers, store.save if store else lambda chunk: None):
             chunks[chunk.first_block] = chunk
-            if store:
-                store.save(chunk)
             bar(chunk.diverged_at.size)
     ordered = [chunks[first] for first, _ in ranges]
     diverged = np.concatenate([chunk.diverged_at for chunk in ordered])
@@ -184,19 +184,52 @@ def run_ensemble(plan: Plan, *, executor: Executor | None = None, n_threads: int
     return np.stack([merge_moments(np.stack(part)) for part in parts]), diverged
 
 
-def _run(plan: Plan, todo: list[tuple[int, int]], executor: Executor | None, workers: int) -> Iterator[Chunk]:
-    if executor is None and (workers == 1 or len(todo) == 1):
-        with _one_blas_thread(plan):
-            yield from (run_chunk(plan, *r, os.getpid()) for r in todo)
+def _run(plan: Plan, todo: list[tuple[int, int]], executor: Executor | None, workers: int,
+         save: Callable[[Chunk], None]) -> Iterator[Chunk]:
+    """Every chunk, saved as soon as it is there."""
+    if executor is None:
+        yield from _run_in_threads(plan, todo, workers, save)
         return
-    with _one_blas_thread(plan), ThreadPoolExecutor(workers) if executor is None else nullcontext(executor) as pool:
-        futures = [pool.submit(run_chunk, plan, *r, os.getpid()) for r in todo]
+    with _one_blas_thread(plan):
+        futures = [executor.submit(run_chunk, plan, *r, os.getpid()) for r in todo]
         try:
             for future in as_completed(futures):
-                yield future.result()
+                chunk = future.result()
+                save(chunk)
+                yield chunk
         finally:
             for future in futures:
                 future.cancel()
+
+
+def _run_in_threads(plan: Plan, todo: list[tuple[int, int]], workers: int, save: Callable[[Chunk], None]) -> Iterator[Chunk]:
+    """This thread and others take one range after another: a future for each would cost more than a small chunk."""
+    pending, done = iter(todo), deque[Chunk]()
+
+    def take() -> Iterator[None]:
+        for r in pending:
+            chunk = run_chunk(plan, *r, os.getpid())
+            save(chunk)
+            done.append(chunk)
+            yield
+
+    def take_all() -> None:
+        try:
+            deque(take(), maxlen=0)
+        finally:
+            deque(pending, maxlen=0)  # after an error nobody starts another chunk
+
+    with _one_blas_thread(plan), ThreadPoolExecutor(max(1, workers - 1)) as pool:
+        others = [pool.submit(take_all) for _ in range(min(workers, len(todo)) - 1)]
+        try:
+            for _ in take():
+                while done:
+                    yield done.popleft()
+            for other in others:
+                other.result()
+            yield from done
+        finally:
+            deque(pending, maxlen=0)
 
 
 class _bar:

@@ -234,18 +234,24 @@ class _PerPath:
     def __call__(self, first: int, n: int) -> NDArray[np.float64]:
         if not self.values:
             return np.empty((0, n))
-        cells = np.unravel_index((first + np.arange(n)) // self.n_paths, [v.size for v in self.values])
-        return np.stack([v[i] for v, i in zip(self.values, cells, strict=True)])
+        cells = np.arange(first // self.n_paths, (first + n - 1) // self.n_paths + 1)
+        paths = np.minimum((cells + 1) * self.n_paths, first + n) - np.maximum(cells * self.n_paths, first)
+        where = np.unravel_index(cells, [v.size for v in self.values])
+        return np.stack([np.repeat(v[i], paths) for v, i in zip(self.values, where, strict=True)])
 
 
 @dataclass(frozen=True)
 class _FixedStart:
-    """The same start for every path (1, rows), or one start a path (n_paths, rows), again in every cell."""
+    """The same start for every path (rows, 1), or one start a path (rows, n_paths), again in every cell."""
 
     states: NDArray[np.float64]
 
     def __call__(self, first: int, n: int) -> NDArray[np.float64]:
-        return self.states[(first + np.arange(n)) % len(self.states)]
+        period = self.states.shape[1]
+        begin = first % period
+        if period == 1 or begin + n <= period:
+            return self.states[:, begin:begin + n]
+        return self.states.take(np.arange(begin, begin + n), axis=1, mode="wrap")
 
 
 @dataclass(frozen=True)
@@ -254,18 +260,18 @@ class _SampledStart:
 
     distribution: Any
     key: int
-    initial_state: Callable[[NDArray[np.float64]], NDArray[np.float64]]
+    initial_state: Callable[[NDArray[np.float64]], NDArray[np.float64]] | None
 
     def __call__(self, first: int, n: int) -> NDArray[np.float64]:
         block = np.empty((self.distribution.dim, n))
         self.distribution.sample_block(block, first, np.uint64(self.key))
-        return self.initial_state(np.ascontiguousarray(block.T))
+        return block if self.initial_state is None else self.initial_state(np.ascontiguousarray(block.T)).T
 
 
 def start_of(process: Any, x0: Any, n_paths: int, swept: tuple[str, ...], seeds: np.random.SeedSequence) -> Any:
     """The starting states of the paths: one point, one a path, or draws of a distribution."""
     dim = process.dim
-    into_state = partial(process.initial_state, swept=swept) if hasattr(process, "initial_state") else np.asarray
+    into_state = partial(process.initial_state, swept=swept) if hasattr(process, "initial_state") else None
     if hasattr(x0, "sample_block"):
         if x0.dim != dim:
             raise ValueError(f"x0: expected a distribution on R^{dim}, got one on R^{x0.dim}")
@@ -273,4 +279,5 @@ def start_of(process: Any, x0: Any, n_paths: int, swept: tuple[str, ...], seeds:
     array = np.atleast_1d(finite_array("x0", x0))
     if array.shape not in ((dim,), (n_paths, dim)):
         raise ValueError(f"x0: expected shape ({dim},) or (n_paths, {dim}) = ({n_paths}, {dim}), got {array.shape}")
-    return _FixedStart(np.atleast_2d(into_state(array.reshape(-1, dim))))
+    states = array.reshape(-1, dim)
+    return _FixedStart(np.ascontiguousarray((states if into_state is None else np.atleast_2d(into_state(states))).T))

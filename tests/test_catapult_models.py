@@ -169,6 +169,45 @@ def test_divergence_is_masked_and_counted_without_a_warning():
     assert run.attrs["n_diverged"] == 2
 
 
+def first_nonfinite(step, state, n_steps):
+    with np.errstate(all="ignore"):
+        for k in range(1, n_steps + 1):
+            state = step(state)
+            if not np.isfinite(state).all():
+                return k
+    return -1
+
+
+@pytest.mark.parametrize("x", [1.9, 4.05, 4.5, 40.0])
+def test_divergence_is_dated_to_the_step_at_which_a_state_is_no_longer_finite(x):
+    width, w0 = 12, start_weights(12, seed=3)
+    f0, curvature0 = OutputCurvatureMap.reduce(w0)
+    lr = x / curvature0
+
+    def descend(w):
+        u, v = w[:width], w[width:]
+        s = lr / width * (u @ v)
+        return np.concatenate([u - s * v, v - s * u])
+
+    def multiply(pq):
+        cf = lr / (4 * width) * (pq[0] - pq[1])
+        return np.array([pq[0] * (1 - cf) ** 2, pq[1] * (1 + cf) ** 2])
+
+    oracles = [
+        (UVDescent(width=width, lr=lr), w0, descend),
+        (SumDifferenceMap(width=width, lr=lr), SumDifferenceMap.reduce(w0), multiply),
+        (OutputCurvatureMap(width=width, lr=lr), [f0, curvature0],
+         lambda z: np.array([z[0] * (1 - lr * z[1] + lr**2 * z[0]**2 / width), z[1] + lr * z[0]**2 / width * (lr * z[1] - 4)])),
+        (UniversalMap(), [x, lr**2 * f0**2 / width], lambda z: np.array([z[0] + z[1] * (z[0] - 4), z[1] * (1 - z[0] + z[1]) ** 2]))]
+    for process, start, step in oracles:
+        run = sdt.simulate(process, start, n_steps=120, save_every=1)
+        at = int(run.diverged_at[0])
+        assert at == first_nonfinite(step, np.asarray(start, dtype=float), 120), process
+        name = next(iter(run.data_vars))
+        assert np.isfinite(run[name][0].values[:at if at >= 0 else None]).all() and (at < 0 or np.isnan(run[name][0].values[at:]).all())
+    assert (at >= 0) == (x > 4)
+
+
 def test_phases_of_the_ends_of_wide_nets_are_those_of_their_losses():
     width, lrs = 10_000, np.array([0.3, 0.6, 0.85, 1.2, 1.5, 1.9, 2.2, 3.0])
     rule = OutputCurvatureMap(width=width, lr=1.0)

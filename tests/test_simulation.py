@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
+from dataclasses import dataclass
 from multiprocessing import get_context
 
 import numpy as np
@@ -107,6 +108,31 @@ def test_a_diverging_path_is_counted_and_leaves_the_others_alone():
             assert np.isfinite(values[:at]).all() and np.isnan(values[at:]).all()
     calm = sdt.simulate(cubic, starts[:1], n_steps=60, dt=0.01, n_paths=1, save_every=1, rng=0)
     np.testing.assert_array_equal(calm.x[0], runs.x[0])
+
+
+@dataclass(frozen=True)
+class FaultyStart:
+    """Starts at 1; drawing one fails from path `broken` on."""
+
+    dim, broken = 1, 0
+
+    def sample_block(self, out, first_path, key):
+        if FaultyStart.broken <= first_path:
+            raise RuntimeError("no start")
+        out[:] = 1.0
+
+
+def test_an_error_in_one_thread_stops_the_others_and_loses_no_finished_chunk(tmp_path):
+    def run():
+        return sdt.simulate(OU, FaultyStart(), t1=1.0, dt=0.01, n_paths=8 * 512, n_threads=2, chunk_size=512, rng=0,
+                            checkpoint=tmp_path)
+
+    FaultyStart.broken = 4 * 512
+    with pytest.raises(RuntimeError, match="no start"):
+        run()
+    assert len(list(tmp_path.glob("*/chunk_*.npz"))) == 4
+    FaultyStart.broken = 8 * 512
+    xr.testing.assert_identical(run(), sdt.simulate(OU, [1.0], t1=1.0, dt=0.01, n_paths=8 * 512, rng=0))
 
 
 def test_a_sweep_is_a_grid_of_runs_with_its_parameters():

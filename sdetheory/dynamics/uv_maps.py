@@ -18,47 +18,61 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from ..kernels import Observable, Program, block_function, per_lane
+from ..kernels import Observable, Program, block_function, first_divergence, per_lane
 from ..validation import finite_array, integer, number
 
 __all__ = ["OutputCurvatureMap", "ReducedStart", "SumDifferenceMap", "UVMap", "UniversalMap"]
 
 
+TILE = 512  # lanes that are taken through all steps before the next ones: what they hold stays in the first cache
+
+
 @block_function
-def output_curvature_steps(X, n_steps, lr, width):
+def output_curvature_steps(X, S, D, step, n_steps, lr, width):
     """(f, λ) → (f', λ'), n_steps times."""
-    f, curvature = X[0], X[1]
-    for _ in range(n_steps):
+    for first in range(0, X.shape[1], TILE):
+        f, curvature = X[0, first:first + TILE], X[1, first:first + TILE]
+        eta, per_width, diverged = S[0, first:first + TILE], S[1, first:first + TILE], D[first:first + TILE]
         for lane in range(f.size):
-            eta = per_lane(lr, lane)
-            size = eta * (f[lane] * f[lane]) / per_lane(width, lane)
-            x = eta * curvature[lane]
-            f[lane] *= 1.0 - x + eta * size
-            curvature[lane] += size * (x - 4.0)
+            eta[lane] = per_lane(lr, first + lane)
+            per_width[lane] = per_lane(lr, first + lane) / per_lane(width, first + lane)
+        for k in range(n_steps):
+            for lane in range(f.size):
+                size = per_width[lane] * (f[lane] * f[lane])
+                x = eta[lane] * curvature[lane]
+                new_f, new_curvature = f[lane] * (1.0 - x + eta[lane] * size), curvature[lane] + size * (x - 4.0)
+                f[lane], curvature[lane] = new_f, new_curvature
+                diverged[lane] = first_divergence(diverged[lane], step + k + 1, new_f, new_curvature)
 
 
 @block_function
-def universal_steps(X, n_steps):
+def universal_steps(X, S, D, step, n_steps):
     """(X, Y) → (X', Y'), n_steps times."""
-    first, second = X[0], X[1]
-    for _ in range(n_steps):
-        for lane in range(first.size):
-            x, y = first[lane], second[lane]
-            factor = 1.0 - x + y
-            first[lane] = x + y * (x - 4.0)
-            second[lane] = y * (factor * factor)
+    for first in range(0, X.shape[1], TILE):
+        x, y, diverged = X[0, first:first + TILE], X[1, first:first + TILE], D[first:first + TILE]
+        for k in range(n_steps):
+            for lane in range(x.size):
+                factor = 1.0 - x[lane] + y[lane]
+                new_x, new_y = x[lane] + y[lane] * (x[lane] - 4.0), y[lane] * (factor * factor)
+                x[lane], y[lane] = new_x, new_y
+                diverged[lane] = first_divergence(diverged[lane], step + k + 1, new_x, new_y)
 
 
 @block_function
-def sum_difference_steps(X, n_steps, lr, width):
+def sum_difference_steps(X, S, D, step, n_steps, lr, width):
     """(‖p‖², ‖q‖²) → ((1 − cf)²‖p‖², (1 + cf)²‖q‖²), n_steps times."""
-    p, q = X[0], X[1]
-    for _ in range(n_steps):
+    for first in range(0, X.shape[1], TILE):
+        p, q = X[0, first:first + TILE], X[1, first:first + TILE]
+        rate, diverged = S[0, first:first + TILE], D[first:first + TILE]
         for lane in range(p.size):
-            cf = per_lane(lr, lane) * (p[lane] - q[lane]) / (4.0 * per_lane(width, lane))
-            shrink, grow = 1.0 - cf, 1.0 + cf
-            p[lane] *= shrink * shrink
-            q[lane] *= grow * grow
+            rate[lane] = per_lane(lr, first + lane) / (4.0 * per_lane(width, first + lane))
+        for k in range(n_steps):
+            for lane in range(p.size):
+                cf = rate[lane] * (p[lane] - q[lane])
+                shrink, grow = 1.0 - cf, 1.0 + cf
+                new_p, new_q = p[lane] * (shrink * shrink), q[lane] * (grow * grow)
+                p[lane], q[lane] = new_p, new_q
+                diverged[lane] = first_divergence(diverged[lane], step + k + 1, new_p, new_q)
 
 
 class UVMap:
@@ -85,18 +99,14 @@ class UVMap:
         """The parameters, shape (1, k): they are constant."""
         return np.array([[float(getattr(self, name)) for name in self.hyperparameters]]).reshape(1, -1)
 
-    def initial_state(self, x0: ArrayLike, swept: tuple[str, ...] = ()) -> NDArray[np.float64]:
-        """States (n, rows) that start at x0 (n, dim)."""
-        return np.asarray(x0, dtype=np.float64)
-
     def program(self, observe: Any = None, swept: Sequence[str] = ()) -> Program:
         """The map, as many steps at once as the engine asks for."""
         bound = [f"{name} = P[{list(swept).index(name)}]" if name in swept else f"{name} = T[0, {column}]"
                  for column, name in enumerate(self.hyperparameters)]
-        call = f"steps(X, n_steps{''.join(', ' + name for name in self.hyperparameters)})"
+        call = f"steps(X, S, D, step, n_steps{''.join(', ' + name for name in self.hyperparameters)})"
         return Program(rows=self.dim, noise=(), advance="\n".join([*bound, call]),
-                       observables=self._observables(observe, bound),
-                       functions={"steps": self.kernel, "per_lane": per_lane}, lanes=1024)
+                       observables=self._observables(observe, bound), scratch=2, lanes=8 * TILE, marks_divergence=True,
+                       functions={"steps": self.kernel, "per_lane": per_lane})
 
     def _observables(self, observe: Any, bound: list[str]) -> tuple[Observable, ...]:
         wanted = self.states if observe is None else [observe] if isinstance(observe, str) else list(observe)

@@ -8,23 +8,25 @@ Clock: steps.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
+import numba
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from ..kernels import Observable, Program, block_function, per_lane
+from ..kernels import Observable, Program, block_function, first_divergence, per_lane
 from .uv_maps import SumDifferenceMap, UVMap
 
 __all__ = ["UVDescent", "UVProducts"]
 
 
 @block_function
-def product_steps(X, n_steps, lr, width):
+def product_steps(X, D, step, n_steps, lr, width):
     """Rows ‖p‖², ‖q‖², ∏(1 − cf), ∏(1 + cf), n_steps times; the weights they multiply stay as they are."""
     p, q, shrunk, grown = X[0], X[1], X[2], X[3]
-    for _ in range(n_steps):
+    for k in range(n_steps):
         for lane in range(p.size):
             cf = per_lane(lr, lane) * (p[lane] - q[lane]) / (4.0 * width)
             shrink, grow = 1.0 - cf, 1.0 + cf
@@ -32,67 +34,75 @@ def product_steps(X, n_steps, lr, width):
             q[lane] *= grow * grow
             shrunk[lane] *= shrink
             grown[lane] *= grow
+            known = first_divergence(D[lane], step + k + 1, p[lane], q[lane])
+            D[lane] = first_divergence(known, step + k + 1, shrunk[lane], grown[lane])
 
 
 @block_function
-def overlap(U, V, W, dot):
-    """dot ← u·v: four quarters at a time, U and V of shape (4, h, lanes), then the rows that are left over, in W."""
-    h, lanes, left = U.shape[1], U.shape[2], W.shape[0] // 2
-    for lane in range(lanes):
-        dot[lane] = 0.0
-    for i in range(h):
-        for lane in range(lanes):
-            dot[lane] += ((U[0, i, lane] * V[0, i, lane] + U[1, i, lane] * V[1, i, lane])
-                          + (U[2, i, lane] * V[2, i, lane] + U[3, i, lane] * V[3, i, lane]))
-    for i in range(left):
-        for lane in range(lanes):
-            dot[lane] += W[i, lane] * W[left + i, lane]
-
-
-@block_function
-def descent_steps(X, S, n_steps, lr, width):
-    """u ← u − (η/√n) f v, v ← v − (η/√n) f u, n_steps times; the pass over the weights also sums u'·v', as `overlap` does."""
-    lanes, h = X.shape[1], width // 4
-    U, V = X[:4 * h].reshape(4, h, lanes), X[width:width + 4 * h].reshape(4, h, lanes)
-    left = width - 4 * h
-    dot, step, W = S[0], S[1], S[2:2 + 2 * left]  # W holds the rows that are left over while it steps
-    W[:left], W[left:] = X[4 * h:width], X[width + 4 * h:]
-    overlap(U, V, W, dot)
-    for _ in range(n_steps):
-        for lane in range(lanes):
-            step[lane] = per_lane(lr, lane) * dot[lane] / width
-            dot[lane] = 0.0
-        for i in range(h):
+def nets_of(X, S, step):
+    """The weights of a block as (lanes, 2n), those of one net side by side: kept in S, and at step 0 taken from X (2n, lanes)."""
+    rows, lanes = X.shape
+    W = S.reshape(lanes, rows)
+    if step == 0:
+        for first in range(0, rows, 8):  # a cache line of W at a time
             for lane in range(lanes):
-                s = step[lane]
-                u0, u1, u2, u3 = U[0, i, lane], U[1, i, lane], U[2, i, lane], U[3, i, lane]
-                v0, v1, v2, v3 = V[0, i, lane], V[1, i, lane], V[2, i, lane], V[3, i, lane]
-                x0, x1, x2, x3 = u0 - s * v0, u1 - s * v1, u2 - s * v2, u3 - s * v3
-                y0, y1, y2, y3 = v0 - s * u0, v1 - s * u1, v2 - s * u2, v3 - s * u3
-                U[0, i, lane], U[1, i, lane], U[2, i, lane], U[3, i, lane] = x0, x1, x2, x3
-                V[0, i, lane], V[1, i, lane], V[2, i, lane], V[3, i, lane] = y0, y1, y2, y3
-                dot[lane] += (x0 * y0 + x1 * y1) + (x2 * y2 + x3 * y3)
-        for i in range(left):
-            for lane in range(lanes):
-                u, v = W[i, lane], W[left + i, lane]
-                x, y = u - step[lane] * v, v - step[lane] * u
-                W[i, lane], W[left + i, lane] = x, y
-                dot[lane] += x * y
-    X[4 * h:width], X[width + 4 * h:] = W[:left], W[left:]
+                for row in range(first, min(first + 8, rows)):
+                    W[lane, row] = X[row, lane]
+    return W
+
+
+@numba.njit(nogil=True, error_model="numpy", fastmath={"reassoc"})  # the sum u·v may run in vectors; nothing else is a sum
+def step_of_net(u, v, s):
+    """u ← u − sv, v ← v − su; returns the new u·v. With s = 0 the weights stay as they are, to the bit."""
+    dot = 0.0
+    for i in range(u.size):
+        new_u, new_v = u[i] - s * v[i], v[i] - s * u[i]
+        u[i], v[i] = new_u, new_v
+        dot += new_u * new_v
+    return dot
 
 
 @block_function
-def read_weights(W, out, what, shrunk, grown, by_products):
-    """out ← f (what = 0), λ (1), ‖u‖² − ‖v‖² (2) or the loss (3) of weights, times the two products where told."""
-    n = W.shape[0] // 2
+def descent_steps(W, D, step, n_steps, lr):
+    """u ← u − (η/√n) f v, v ← v − (η/√n) f u, n_steps times, net by net: the weights of one stay in the first cache."""
+    n = W.shape[1] // 2
+    for lane in range(W.shape[0]):
+        u, v, rate = W[lane, :n], W[lane, n:], per_lane(lr, lane) / n
+        dot, k = step_of_net(u, v, 0.0), 0
+        while k < n_steps and D[lane] == math.inf:
+            dot, k = step_of_net(u, v, rate * dot), k + 1
+            if dot * 0.0 != 0.0 and not (np.isfinite(u).all() and np.isfinite(v).all()):  # u·v may overflow a step before them
+                D[lane] = step + k
+
+
+@numba.njit(nogil=True, error_model="numpy", fastmath={"reassoc"})
+def read_nets(W, out, what):
+    """out ← f (what = 0), λ (1), ‖u‖² − ‖v‖² (2) or the loss (3) of the nets W (lanes, 2n)."""
+    n = W.shape[1] // 2
     for lane in range(out.size):
-        out[lane] = 0.0
+        u, v, total = W[lane, :n], W[lane, n:], 0.0
+        if what == 1:
+            for i in range(n):
+                total += u[i] * u[i] + v[i] * v[i]
+        elif what == 2:
+            for i in range(n):
+                total += u[i] * u[i] - v[i] * v[i]
+        else:
+            for i in range(n):
+                total += u[i] * v[i]
+        out[lane] = total / n if what == 1 else total if what == 2 else \
+            total / np.sqrt(n) if what == 0 else 0.5 * total * total / n
+
+
+@block_function
+def read_products(X, out, what):
+    """The same of the weights X[4:] (2n, lanes) of the start and the two products in X[2] and X[3]."""
+    W, n = X[4:], X.shape[0] // 2 - 2
+    out[:] = 0.0
     for i in range(n):
         for lane in range(out.size):
-            u, v = W[i, lane], W[n + i, lane]
-            if by_products:
-                p, q = 0.5 * shrunk[lane] * (u + v), 0.5 * grown[lane] * (u - v)
-                u, v = p + q, p - q
+            p, q = 0.5 * X[2, lane] * (W[i, lane] + W[n + i, lane]), 0.5 * X[3, lane] * (W[i, lane] - W[n + i, lane])
+            u, v = p + q, p - q
             out[lane] += u * u + v * v if what == 1 else u * u - v * v if what == 2 else u * v
     for lane in range(out.size):
         total = out[lane]
@@ -101,27 +111,33 @@ def read_weights(W, out, what, shrunk, grown, by_products):
 
 
 _READABLE = {"f": 0, "curvature": 1, "balance": 2, "loss": 3}
-_ALL_WEIGHTS = {True: """
+_NETS = "OUT[{row}:{end}] = nets(X, S, step).T"
+_PRODUCTS = """
 for i in range(width):
     for lane in range(lanes):
         p = 0.5 * X[2, lane] * (X[4 + i, lane] + X[4 + width + i, lane])
         q = 0.5 * X[3, lane] * (X[4 + i, lane] - X[4 + width + i, lane])
         OUT[{row} + i, lane] = p + q
         OUT[{row} + width + i, lane] = p - q
-""", False: "OUT[{row}:{end}] = X"}
+"""
 
 
-def _weight_observables(observe: Any, width: int, read: str) -> tuple[Observable, ...]:
+def _weight_observables(observe: Any, width: int, weights: str, read: str) -> tuple[Observable, ...]:
     wanted = ["w"] if observe is None else [observe] if isinstance(observe, str) else list(observe)
     result = []
     for name in wanted:
         if name == "w":
-            result.append(Observable("w", 2 * width, _ALL_WEIGHTS["X[4:]" in read], "state"))
+            result.append(Observable("w", 2 * width, weights, "state"))
         elif name in _READABLE:
             result.append(Observable(name, 1, read.replace("{what}", str(_READABLE[name]))))
         else:
             raise ValueError(f"observe: expected names among w, {', '.join(_READABLE)}, got {name!r}")
     return tuple(result)
+
+
+def _lanes(width: int) -> int:
+    """Nets in a block: so many that their weights stay in the second cache."""
+    return int(np.clip(2 ** int(np.log2(32768 / width)), 64, 512))
 
 
 class UVDescent(UVMap):
@@ -153,13 +169,12 @@ class UVDescent(UVMap):
         return 2 * self.width
 
     def program(self, observe: Any = None, swept: Sequence[str] = ()) -> Program:
-        """Blocks of few paths, so that their weights stay in the cache."""
+        """Net by net inside a block."""
         lr = f"lr = P[{list(swept).index('lr')}]" if "lr" in swept else "lr = T[0, 0]"
-        functions = {"steps": descent_steps, "read": read_weights, "per_lane": per_lane}
-        return Program(rows=self.dim, noise=(), advance=f"{lr}\nsteps(X, S, n_steps, lr, width)",
-                       observables=_weight_observables(observe, self.width, "read(X, OUT[{row}], {what}, X[0], X[1], False)"),
-                       functions=functions, constants={"width": self.width}, scratch=8,
-                       lanes=int(np.clip(2 ** int(np.log2(65536 / self.dim)), 64, 512)))
+        functions = {"nets": nets_of, "steps": descent_steps, "read": read_nets, "per_lane": per_lane}
+        return Program(rows=self.dim, noise=(), advance=f"{lr}\nsteps(nets(X, S, step), D, step, n_steps, lr)",
+                       observables=_weight_observables(observe, self.width, _NETS, "read(nets(X, S, step), OUT[{row}], {what})"),
+                       functions=functions, scratch=self.dim, lanes=_lanes(self.width), marks_divergence=True)
 
 
 class UVProducts(UVMap):
@@ -197,8 +212,7 @@ class UVProducts(UVMap):
     def program(self, observe: Any = None, swept: Sequence[str] = ()) -> Program:
         """Four rows are iterated; the weights come out where they are observed."""
         lr = f"lr = P[{list(swept).index('lr')}]" if "lr" in swept else "lr = T[0, 0]"
-        functions = {"steps": product_steps, "read": read_weights, "per_lane": per_lane}
-        return Program(rows=4 + self.dim, noise=(), advance=f"{lr}\nsteps(X[:4], n_steps, lr, width)",
-                       observables=_weight_observables(observe, self.width,
-                                                       "read(X[4:], OUT[{row}], {what}, X[2], X[3], True)"),
-                       functions=functions, constants={"width": self.width}, lanes=32)
+        functions = {"steps": product_steps, "read": read_products, "per_lane": per_lane}
+        return Program(rows=4 + self.dim, noise=(), advance=f"{lr}\nsteps(X, D, step, n_steps, lr, width)",
+                       observables=_weight_observables(observe, self.width, _PRODUCTS, "read(X, OUT[{row}], {what})"),
+                       functions=functions, constants={"width": self.width}, lanes=_lanes(self.width), marks_divergence=True)

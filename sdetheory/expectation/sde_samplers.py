@@ -62,7 +62,9 @@ class _Widened:
     zeros: int
 
     def __call__(self, first: int, n: int) -> NDArray[np.float64]:
-        return np.concatenate([*[self.start(first, n)] * self.copies, np.zeros((n, self.zeros))], axis=1)
+        states = self.start(first, n)
+        states = np.broadcast_to(states, (len(states), n))
+        return np.concatenate([*[states] * self.copies, np.zeros((self.zeros, n))])
 
 
 def check_start(process: Any, x0: Any) -> None:
