@@ -11,6 +11,7 @@ from sdetheory.stats import (
     coverage,
     critical_value,
     from_moments,
+    from_points,
     jackknife,
     mean_estimate,
     propagate,
@@ -100,3 +101,21 @@ def test_clopper_pearson_covers_at_every_probability_by_exact_enumeration():
     for p in np.linspace(0.005, 0.995, 100):
         inside = (ends[:, 0] <= p) & (p <= ends[:, 1])
         assert binom.pmf(np.arange(n + 1), n, p)[inside].sum() >= 1 - alpha
+
+
+def test_points_and_from_points_are_inverse_and_lose_no_error():
+    e = Estimate([1.0, 2.0, 3.0], [0.1, 0.2, 0.3], [0.0, 0.5, 0.6], [10, 20, 30], [0.01, 0.0, 0.02], [0, 1, 0], order=2)
+    for parts in (e.points(), [Estimate(1.0, 0.1, 0.0, 10, 0.01, order=2),
+                               Estimate([2.0, 3.0], [0.2, 0.3], [0.5, 0.6], [20, 30], [0.0, 0.02], [1, 0])]):
+        joined = from_points(parts)
+        for name in ("value", "stderr", "bias_bound", "n", "bias_stderr", "excluded", "order"):
+            np.testing.assert_array_equal(getattr(joined, name), getattr(e, name))
+    assert from_points([Estimate(1.0, 0.1), Estimate(2.0, 0.1)]).n is None
+    assert len(from_points([Estimate(1.0, 0.1, n=5)])) == 1
+
+
+@pytest.mark.parametrize(("parts", "match"), [
+    ([], "estimates: expected at least one"), ([Estimate(1.0, 0.1), Estimate(1.0, 0.1, n=5)], "for all or for none")])
+def test_points_that_share_no_margin_are_not_joined(parts, match):
+    with pytest.raises(ValueError, match=match):
+        from_points(parts)

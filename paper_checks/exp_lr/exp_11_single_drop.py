@@ -19,7 +19,7 @@ import sdetheory as sdt
 from sdetheory.claims import Claim, Control, Relative, Resolution, Run
 from sdetheory.schedules import Exponential
 from sdetheory.sphere import normalise
-from sdetheory.stats import Estimate, jackknife, step_halving
+from sdetheory.stats import Estimate, from_points, jackknife, step_halving
 from sdetheory.symbolic import Derivation
 from sdetheory.theory import exp_lr
 from sdetheory.theory import intrinsic_lr as ilr
@@ -76,9 +76,7 @@ def _drop(run: Run, seed: np.random.SeedSequence, rate: float, mu: float, grow_l
 def _ratios(values: np.ndarray) -> Estimate:
     """Mean effective learning rate at POINTS over the one before the drop: η̃ falls at the drop, the norm does not."""
     at_drop = round(WARM)
-    found = [jackknife(lambda a, b: a / b, values[:, at_drop + round(p)], DROP * values[:, at_drop]) for p in POINTS]
-    value, se = (np.array([getattr(e, name) for e in found]) for name in ("value", "stderr"))
-    return Estimate(value, se, n=found[0].n)
+    return from_points(jackknife(lambda a, b: a / b, values[:, at_drop + round(p)], DROP * values[:, at_drop]) for p in POINTS)
 
 
 def _measured(run: Run, grow_less: bool) -> dict[str, Any]:

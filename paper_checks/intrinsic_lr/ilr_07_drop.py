@@ -17,7 +17,7 @@ from matplotlib.figure import Figure
 
 import sdetheory as sdt
 from sdetheory.claims import Claim, Control, Relative, Resolution, Run
-from sdetheory.stats import Estimate, jackknife, mean_estimate, ratio, step_halving
+from sdetheory.stats import Estimate, from_points, jackknife, mean_estimate, ratio, step_halving
 from sdetheory.symbolic import Derivation
 from sdetheory.theory import intrinsic_lr as ilr
 from sdetheory.theory.formula import joint_derivation
@@ -82,9 +82,7 @@ def _drop(run: Run, seed: np.random.SeedSequence, rate: float, what: str) -> dic
 def _ratios(effective_lr: np.ndarray, u: tuple[float, ...]) -> Estimate:
     """Mean effective learning rate at the times u over the one before the drop, path by path."""
     places = [1 + round(x / GRID) for x in u]
-    found = [jackknife(lambda a, b: a / b, effective_lr[:, place], effective_lr[:, 0]) for place in places]
-    value, se = (np.array([getattr(e, name) for e in found]) for name in ("value", "stderr"))
-    return Estimate(value, se, n=found[0].n)
+    return from_points(jackknife(lambda a, b: a / b, effective_lr[:, place], effective_lr[:, 0]) for place in places)
 
 
 def simulation(run: Run) -> dict[str, Any]:

@@ -22,7 +22,7 @@ from matplotlib.figure import Figure
 
 import sdetheory as sdt
 from sdetheory.claims import Claim, Control, Resolution, Run
-from sdetheory.stats import Estimate, fit_order, jackknife, mean_estimate
+from sdetheory.stats import Estimate, fit_order, from_points, jackknife, mean_estimate
 from sdetheory.symbolic import Derivation, symbol
 from sdetheory.theory import intrinsic_lr as ilr
 from sdetheory.theory.inner_products import InnerProducts
@@ -72,12 +72,8 @@ def simulation(run: Run) -> dict[str, Any]:
         angle.append(mean_estimate(np.arccos(cosine) / ANGLE))
     run.data.update(balance=balance, norm=norm, angle=angle)
     gap = fit_order(NEAR, [float(e.value) for e in gaps], [float(e.stderr) for e in gaps], n=run.paths(PATHS))
-    return {"norm, every d": _points(balance), "step, every d": _points(step), "norm, d to infinity": _limit(norm),
+    return {"norm, every d": from_points(balance), "step, every d": from_points(step), "norm, d to infinity": _limit(norm),
             "angle, d to infinity": _limit(angle), "order of the gap": gap.as_estimate()}
-
-
-def _points(estimates: list[Estimate]) -> Estimate:
-    return Estimate(np.array([e.value for e in estimates]), np.array([e.stderr for e in estimates]), n=estimates[0].n)
 
 
 def _limit(estimates: list[Estimate]) -> Estimate:

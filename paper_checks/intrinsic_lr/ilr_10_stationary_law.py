@@ -24,7 +24,7 @@ from scipy.integrate import cumulative_simpson
 
 import sdetheory as sdt
 from sdetheory.claims import Claim, Control, Relative, Resolution, Run
-from sdetheory.stats import difference, mean_estimate, ratio, step_halving
+from sdetheory.stats import difference, from_points, mean_estimate, ratio, step_halving
 from sdetheory.symbolic import Derivation
 from sdetheory.theory import intrinsic_lr as ilr
 from sdetheory.theory.formula import joint_derivation
@@ -137,8 +137,7 @@ def simulation(run: Run) -> dict[str, Any]:
         coarse, fine = (_less(x, FIRST_ORDER * e) for x, e in zip(gaps, EFFECTIVE, strict=True))
         corrected.append(step_halving(coarse, fine, order=2))
     run.data["ratios"] = ratios
-    found["SGD / theory - c eta_e"] = sdt.Estimate(*(np.array([getattr(x, a) for x in corrected]) for a in (
-        "value", "stderr", "bias_bound")), n, np.array([x.bias_stderr for x in corrected]), order=2)
+    found["SGD / theory - c eta_e"] = from_points(corrected)
     found["SGD at one lambda_e: other pair / pair"] = ratio(ratios[1][1], ratios[0][1])
     return found
 

@@ -18,7 +18,7 @@ from matplotlib.figure import Figure
 import sdetheory as sdt
 from sdetheory.claims import Claim, Control, Relative, Resolution, Run
 from sdetheory.sphere import zonal_harmonic
-from sdetheory.stats import propagate, step_halving
+from sdetheory.stats import from_points, propagate, step_halving
 from sdetheory.symbolic import Derivation
 from sdetheory.theory import intrinsic_lr as ilr
 from sdetheory.theory.formula import joint_derivation
@@ -66,13 +66,6 @@ def _rates(cosines: dict[int, np.ndarray], steps: np.ndarray, h: float) -> tuple
     return found, curve
 
 
-def _join(parts: list[Any], scale: float | np.ndarray = 1.0) -> sdt.Estimate:
-    scale = np.broadcast_to(scale, (len(parts),))
-    value, stderr, bias, bias_stderr = (np.array([getattr(p, a) for p in parts]) * scale
-                                        for a in ("value", "stderr", "bias_bound", "bias_stderr"))
-    return sdt.Estimate(value, stderr, bias, parts[0].n, bias_stderr, max(p.excluded for p in parts), 1)
-
-
 def simulation(run: Run) -> dict[str, Any]:
     """Both processes from one direction, each at step h and, on the same Brownian paths, at 2h."""
     n = run.paths(PATHS)
@@ -109,8 +102,8 @@ def simulation(run: Run) -> dict[str, Any]:
         moved += list(step_halving(apart[2], apart[1], order=1, coupled=True).points())
         curves.append((steps / STEPS, curve, rf"SGD's SDE at rest, $\lambda_e={intrinsic:g}$"))
     run.data["curves"] = curves
-    return {"rate on the sphere": _join(rates), "rate at rest / intrinsic lr": _join(at_rest),
-            "displacement / squared norm": _join(moved)}
+    return {"rate on the sphere": from_points(rates), "rate at rest / intrinsic lr": from_points(at_rest),
+            "displacement / squared norm": from_points(moved)}
 
 
 def derivation() -> Derivation:

@@ -21,7 +21,7 @@ from matplotlib.figure import Figure
 
 import sdetheory as sdt
 from sdetheory.claims import Claim, Control, Relative, Resolution, Run
-from sdetheory.stats import bias_from_difference, jackknife, mean_estimate, propagate
+from sdetheory.stats import bias_from_difference, from_points, jackknife, mean_estimate, propagate
 from sdetheory.symbolic import Derivation
 from sdetheory.theory import intrinsic_lr as ilr
 from sdetheory.theory.formula import joint_derivation
@@ -161,11 +161,6 @@ def _biased(estimate: sdt.Estimate, bias: float) -> sdt.Estimate:
     return sdt.Estimate(estimate.value, estimate.stderr, abs(bias), estimate.n, excluded=estimate.excluded)
 
 
-def _join(parts: list[sdt.Estimate]) -> sdt.Estimate:
-    value, stderr, bias = (np.array([getattr(p, a) for p in parts]) for a in ("value", "stderr", "bias_bound"))
-    return sdt.Estimate(value, stderr, bias, parts[0].n, excluded=max(int(np.max(p.excluded)) for p in parts))
-
-
 def simulation(run: Run) -> dict[str, Any]:
     """Occupation of the first well on its slow clock; the loss on the clock of the norm; unequal wells on the latter."""
     n = run.paths(PATHS)
@@ -192,10 +187,10 @@ def simulation(run: Run) -> dict[str, Any]:
     in_first = (runs.direction.values[:, -SAVES:, 0] > np.cos(UNEQUAL.tops()[0])).mean(1)
     found = {"share of the first": (in_first, SHARP.astype(float)),
              "mean loss": (runs.loss.values[:, -SAVES:].mean(1), UNEQUAL.profile(ANGLES))}
-    return {"mixing rate / eta_e": _join(rates),
+    return {"mixing rate / eta_e": from_points(rates),
             "slope of ln(eta_e tau)": propagate(lambda *r: slope_of(-np.log(np.array(r))), *rates),
             "gap / Kramers as T -> 0": prefactor_in_the_limit(),
-            "mean loss after 1/lambda_e": _join(losses),
+            "mean loss after 1/lambda_e": from_points(losses),
             **{f"unequal wells: {name}": _biased(mean_estimate(samples), unequal(f, h) - unequal(f))
                for name, (samples, f) in found.items()}}
 

@@ -25,7 +25,7 @@ from matplotlib.figure import Figure
 import sdetheory as sdt
 from sdetheory.claims import Claim, Control, Resolution, Run
 from sdetheory.evidence import Between, Exact
-from sdetheory.stats import Estimate, mean_estimate
+from sdetheory.stats import from_points, mean_estimate
 from sdetheory.stats import ratio as ratio_of
 from sdetheory.symbolic import Derivation, symbol
 from sdetheory.theory import intrinsic_lr as ilr
@@ -114,13 +114,8 @@ def _compared(run: Run, decay_factor: float = 1.0) -> dict[str, Any]:
             losses.append(mean_estimate(kept / (rate / 2)))
             ratios.append(ratio_of(exponents[-1], maps[-1]))
     run.data.update(maps=maps, exponents=exponents)
-    return {"exponent over that of the map": _points(ratios), "exponent": _points(exponents),
-            "mean of lr_e L over lambda_e/2": _points(losses)}
-
-
-def _points(estimates: list[Estimate]) -> Estimate:
-    value, se, bias = (np.array([getattr(e, name) for e in estimates]) for name in ("value", "stderr", "bias_bound"))
-    return Estimate(value, se, bias, n=estimates[0].n)
+    return {"exponent over that of the map": from_points(ratios), "exponent": from_points(exponents),
+            "mean of lr_e L over lambda_e/2": from_points(losses)}
 
 
 def simulation(run: Run) -> dict[str, Any]:

@@ -15,7 +15,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from sdetheory.claims import Claim, Control, Resolution, Run
-from sdetheory.stats import Estimate, bias_from_difference, jackknife
+from sdetheory.stats import Estimate, bias_from_difference, from_points, jackknife
 from sdetheory.symbolic import Derivation
 from sdetheory.theory import svag
 from sdetheory.theory.formula import joint_derivation
@@ -70,27 +70,21 @@ def measure(run: Run, paths: int = PATHS) -> list[dict[str, Rest]]:
     return found
 
 
-def stacked(estimates: list[Estimate]) -> Estimate:
-    """Several numbers as one estimate with points."""
-    return Estimate([e.value for e in estimates], [e.stderr for e in estimates], [e.bias_bound for e in estimates],
-                    estimates[0].n, [e.bias_stderr for e in estimates], order=estimates[0].order)
-
-
 def simulation(run: Run) -> dict[str, Any]:
     """Each process in its own identity."""
     found = run.data["found"] = measure(run)
     decays = [decay for _, decay in CASES]
-    return {"SGD": stacked([discrete(x["SGD"], d) for x, d in zip(found, decays, strict=True)]),
-            "NGD": stacked([discrete(x["NGD"], d) for x, d in zip(found, decays, strict=True)]),
-            "SDE": stacked([halved(x["SDE"], x["coarse"], d, _sde_balance) for x, d in zip(found, decays, strict=True)])}
+    return {"SGD": from_points([discrete(x["SGD"], d) for x, d in zip(found, decays, strict=True)]),
+            "NGD": from_points([discrete(x["NGD"], d) for x, d in zip(found, decays, strict=True)]),
+            "SDE": from_points([halved(x["SDE"], x["coarse"], d, _sde_balance) for x, d in zip(found, decays, strict=True)])}
 
 
 def exchanged(run: Run) -> dict[str, Any]:
     """Each process in the other's identity."""
     found, decays = measure(run, PATHS // 4), [decay for _, decay in CASES]
-    return {"SGD": stacked([continuous(x["SGD"], d) for x, d in zip(found, decays, strict=True)]),
-            "NGD": stacked([continuous(x["NGD"], d) for x, d in zip(found, decays, strict=True)]),
-            "SDE": stacked([halved(x["SDE"], x["coarse"], d, _sgd_balance) for x, d in zip(found, decays, strict=True)])}
+    return {"SGD": from_points([continuous(x["SGD"], d) for x, d in zip(found, decays, strict=True)]),
+            "NGD": from_points([continuous(x["NGD"], d) for x, d in zip(found, decays, strict=True)]),
+            "SDE": from_points([halved(x["SDE"], x["coarse"], d, _sgd_balance) for x, d in zip(found, decays, strict=True)])}
 
 
 def derivation() -> Derivation:

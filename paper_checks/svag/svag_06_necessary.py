@@ -16,7 +16,7 @@ from matplotlib.figure import Figure
 
 from sdetheory.claims import Claim, Control, Resolution, Run
 from sdetheory.evidence import Between
-from sdetheory.stats import Estimate, bias_from_difference, jackknife
+from sdetheory.stats import Estimate, bias_from_difference, from_points, jackknife
 from sdetheory.symbolic import Derivation
 from sdetheory.theory import svag
 from sdetheory.theory.formula import joint_derivation
@@ -80,9 +80,7 @@ def judged(found: list[dict[str, Rest]], equal: Any, left: Any) -> dict[str, Any
     """Identity and inequality, one point a case."""
     result = {}
     for name, function in (("identity", equal), ("slack", left)):
-        e = [of_means(runs, decay, function) for runs, (_, decay) in zip(found, CASES, strict=True)]
-        result[name] = Estimate([x.value for x in e], [x.stderr for x in e], [x.bias_bound for x in e], e[0].n,
-                                [x.bias_stderr for x in e], order=1)
+        result[name] = from_points(of_means(runs, decay, function) for runs, (_, decay) in zip(found, CASES, strict=True))
     return result
 
 

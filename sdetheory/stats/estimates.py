@@ -8,7 +8,7 @@ g holds at z standard errors up to a relative error of order |g| z^3 / sqrt(n) o
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -17,7 +17,7 @@ from scipy import special
 
 from ..validation import integer
 
-__all__ = ["Estimate", "critical_value", "from_moments", "mean_estimate"]
+__all__ = ["Estimate", "critical_value", "from_moments", "from_points", "mean_estimate"]
 
 Values = NDArray[np.float64]
 
@@ -150,6 +150,35 @@ def from_moments(mean: ArrayLike, var: ArrayLike, count: ArrayLike, *, bias_boun
     return Estimate(_plain(mean), _plain(np.sqrt(np.asarray(var, dtype=float) / counts)), _plain(bias_bound),
                     _count(counts),
                     excluded=_count(excluded))
+
+
+def from_points(estimates: Iterable[Estimate]) -> Estimate:
+    """Return one estimate with the points of the given ones in order: the inverse of `Estimate.points`.
+
+    Parameters
+    ----------
+    estimates : iterable of Estimate
+        Numbers or arrays of them, each with its own errors, paths and diverged paths; one or more. The order of the whole is
+        the lowest of those known.
+
+    Raises
+    ------
+    ValueError
+        Without estimates, or where some state their number of paths and some do not: no margin would fit both.
+
+    >>> from_points([Estimate(1.0, 0.1, n=100), Estimate([2.0, 3.0], 0.2, n=50)])
+    <3 points: 1.00 ± 0.1, n = 100; ...; 3.00 ± 0.2, n = 50>
+    """
+    points = [point for estimate in estimates for point in estimate.points()]
+    if not points:
+        raise ValueError("estimates: expected at least one, got none")
+    if len({point.n is None for point in points}) > 1:
+        raise ValueError(f"estimates: expected a number of paths n for all or for none, got {[p.n for p in points]}; state n")
+    value, stderr, bias, bias_stderr = (np.array([getattr(point, name) for point in points]) for name in
+                                        ("value", "stderr", "bias_bound", "bias_stderr"))
+    n = None if points[0].n is None else np.array([point.n for point in points])
+    return Estimate(value, stderr, bias, n, bias_stderr, np.array([point.excluded for point in points]),
+                    min((point.order for point in points if point.order is not None), default=None))
 
 
 def mean_estimate(samples: ArrayLike, axis: int = 0, *, bias_bound: ArrayLike = 0.0) -> Estimate:
