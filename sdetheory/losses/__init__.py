@@ -63,10 +63,11 @@ REGISTRY: dict[str, Callable[[], Loss]] = {
     "quadratic": lambda: Quadratic([1.0, 0.5, 2.0], IsotropicNoise(0.5)),
 }
 
-#: Gradient noises by name, with the dimension they are for.
+#: Gradient noises ξ = A(w) z, z of unit covariance, by name, with the dimension they are for: A is a root of the stated covariance.
 NOISES: dict[str, tuple[int, Callable[[], GradientNoise]]] = {
     "tangent": (3, lambda: TangentNoise(0.5)),
     "tangent_diagonal": (3, lambda: TangentNoise([0.25, 0.0, 2.0])),
     "tangent_matrix": (4, lambda: TangentNoise(_MATRIX @ _MATRIX)),
     "isotropic": (3, lambda: IsotropicNoise(0.5)),
+    "fixed_length": (4, lambda: FixedLengthNoise(0.5)),
 }

@@ -20,7 +20,7 @@ __all__ = ["GradientNoise"]
 class GradientNoise(Protocol):
     """The interface that a loss and an update rule expect of their noise.
 
-    `kind` names the variates of one draw ("normal" or "uniform"), `components(dim)` their number. `kernel` is
+    `kind` names the variates of one draw ("normal", "uniform" or "two_point"), `components(dim)` their number. `kernel` is
     `f(W, Z, G, S, *constants)`, which *adds* ξ to G; it is None where a loss brings a `stochastic_gradient_kernel`.
     `trace_kernel` is `f(W, out, S, *constants)`, Tr Σ(w/‖w‖), or None where that is one constant.
     """
