@@ -192,17 +192,20 @@ right.legend();
 # %%
 width, lrs = 1000, np.linspace(0.05, 1.99, 200)
 start = np.stack([np.random.default_rng(1).standard_normal(50), np.full(50, 2.0)], axis=1)
-runs = sdt.simulate(OutputCurvatureMap(width=width, lr=1.0), start, n_steps=2000, n_paths=50, observe=["curvature"], sweep={"lr": lrs})
+runs = sdt.simulate(OutputCurvatureMap(width=width, lr=1.0), start, n_steps=2000, save_every=2000, n_paths=50,
+                    observe=["curvature", "scaled_curvature"], sweep={"lr": lrs})
 last = runs.curvature.values[..., -1]
-fig, ax = plt.subplots(figsize=(6.4, 3.6), layout="constrained")
-ax.plot(lrs * 2, last, ".", color="tab:blue", markersize=2, alpha=0.4)
-ax.plot(lrs * 2, np.median(last, axis=1), color="tab:orange", linewidth=1.2, label="median of 50 nets")
-ax.plot(lrs * 2, 2 / lrs, "--", color="0.35", label=r"$2/\eta$: above it no minimum is stable")
+fig, (left, right) = plt.subplots(1, 2, figsize=(9.6, 4), layout="constrained")
+plot.curvature_change(runs, ax=left, markersize=3, markeredgewidth=0, alpha=0.4)
 near = np.linspace(2.01, 2.6, 20)
-ax.plot(near, catapult.final_near_edge(X=near) / (near / 2), color="tab:green",
-        label=r"theory near the edge, $\eta\lambda_\infty = 4-\eta\lambda_0$")
-ax.set(xlabel=r"$\eta\lambda_0$", ylabel=r"curvature at the end, $\lambda_\infty$", ylim=(0, 2.6), title="Catapults land in flatter minima")
-ax.legend(fontsize=9);
+left.plot(near, catapult.final_near_edge(X=near), color="tab:green", label=r"theory near the edge, $4-\eta\lambda_0$")
+left.set(title="Before and after, times the learning rate")
+left.legend(frameon=False, fontsize=8, loc="upper left")
+right.plot(lrs * 2, last, ".", color="tab:blue", markersize=2, alpha=0.4)
+right.plot(lrs * 2, np.median(last, axis=1), color="tab:orange", linewidth=1.2, label="median of 50 nets")
+right.plot(lrs * 2, 2 / lrs, "--", color="0.35", label=r"$2/\eta$: above it no minimum is stable")
+right.set(xlabel=r"$\eta\lambda_0$", ylabel=r"curvature at the end, $\lambda_\infty$", ylim=(0, 2.6), title="Catapults land in flatter minima")
+right.legend(fontsize=9);
 
 # %% [markdown]
 # ## 6. On the edge: chaos
@@ -269,3 +272,5 @@ claim.figure(verdict.run)
 # 4. On the edge, how fast is a net that is *not quite* on it thrown off? Show that the mean of $\ln(1+Y)$ for $Y = 4\cos^2\varphi$, $\varphi$
 #    uniform, is $2\ln\frac{1+\sqrt5}{2}$, and measure it with `UniversalMap`.
 # 5. *Break it.* Give the sample a label: `sdt.losses.TwoLayerLinear([[1.0]], [3.0], width=100)`. Is the edge of divergence still at 4?
+# 6. *Many samples.* `KernelRecursion(loss, lr=...)` runs a two-layer linear net by its outputs, its NTK and $\|v\|^2$, at any width for the
+#    same price. Take a net of width $10^6$ on three samples through a catapult: which eigenvalue of $\Theta/m$ falls below $2/\eta$, and which stay?

@@ -16,10 +16,10 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from .evidence import Between
-from .plot_catapult import catapult_film, misclassified, orbits, phase_map
+from .plot_catapult import catapult_film, curvature_change, misclassified, orbits, phase_map
 from .verdicts import Verdict
 
-__all__ = ["catapult_film", "ensemble", "misclassified", "orbits", "paths", "phase_map", "prediction", "verdict"]
+__all__ = ["catapult_film", "curvature_change", "ensemble", "misclassified", "orbits", "paths", "phase_map", "prediction", "verdict"]
 
 _STATUS = {"confirmed": "#1a7f37", "refuted": "#c62828", "inconclusive": "#b26a00"}
 

@@ -1,4 +1,4 @@
-r"""Figures of the catapult paper: phases of runs with theory's edges, orbits in the (ηλ, loss) plane, and their film (CAT-3).
+r"""Figures of the catapult paper: phases with theory's edges, orbits in the (ηλ, loss) plane, their film, curvature after (CAT-3, 5).
 
 .. math:: x < x_{\text{growth}}(y): \text{lazy}; \qquad x_{\text{growth}}(y) < x < x_{\text{divergence}}(y): \text{catapult};
           \qquad x > x_{\text{divergence}}(y): \text{divergent}
@@ -24,7 +24,7 @@ from numpy.typing import ArrayLike, NDArray
 from .dynamics.phases import Phase
 from .validation import finite_array, integer
 
-__all__ = ["catapult_film", "misclassified", "orbits", "phase_map"]
+__all__ = ["catapult_film", "curvature_change", "misclassified", "orbits", "phase_map"]
 
 COLOURS = {Phase.LAZY: "#9ecae1", Phase.CATAPULT: "#fdae6b", Phase.DIVERGENT: "#bdbdbd"}
 
@@ -177,6 +177,41 @@ def _stage(x: NDArray[np.float64], loss: NDArray[np.float64], ax: Axes | None) -
     ax.set(yscale="log", xlim=(0.0, max(4.2, x[inside].max() + 0.1)), ylim=(low, high))
     for place, linestyle in ((2, ":"), (4, "--")):
         ax.axvline(place, color="0.5", linewidth=1, linestyle=linestyle, zorder=0)
+    return ax
+
+
+def curvature_change(data: xr.Dataset, *, ax: Axes | None = None, **style: Any) -> Axes:
+    """Curvature before and after: ηλ at the last saved step against ηλ at the first, a dot a run; flatter is below the diagonal.
+
+    Parameters
+    ----------
+    data : Dataset of `simulate` with `scaled_curvature` at step 0 and at the end (`save_every=n_steps` will do).
+
+    Runs that diverged have no end: they are left out and counted.
+    """
+    name = "scaled_curvature"
+    if name not in data or data[name].sizes.get("step", 0) < 2 or int(data.step[0]) != 0:
+        raise ValueError(f"data: expected {name!r} at step 0 and at the end, got {', '.join(map(str, data.data_vars))} at "
+                         f"steps {data.step.values.tolist() if 'step' in data.coords else 'none'}; simulate an OutputCurvatureMap "
+                         f"with observe=[{name!r}], save_every=n_steps")
+    before, after = (data[name].isel(step=i).values.ravel() for i in (0, -1))
+    ends = np.isfinite(after)
+    if not ends.any():
+        raise ValueError(f"data: expected runs that end, got {ends.size} that all diverged; lower the learning rate")
+    ax = _axes(ax, r"$\eta\lambda$ before", r"$\eta\lambda$ after")
+    for what, phase in ((before < 2, Phase.LAZY), (before >= 2, Phase.CATAPULT)):
+        kind = {"marker": "o", "markersize": 4, "linewidth": 0, "markeredgecolor": "0.35", "markeredgewidth": 0.4,
+                "color": COLOURS[phase], **style}
+        label = rf"$\eta\lambda_0 {'<' if phase is Phase.LAZY else '≥'} 2$"
+        if np.any(what & ends):
+            ax.plot(before[what & ends], after[what & ends], label=label, **kind)
+    top = 1.05 * max(2.2, before[ends].max())
+    ax.plot([0, top], [0, top], color="0.5", linewidth=1, linestyle="--", zorder=0, label="as sharp as before")
+    ax.axhline(2, color="0.5", linewidth=1, linestyle=":", zorder=0, label="stable below")
+    if not ends.all():
+        ax.plot([], [], linewidth=0, label=f"diverged: {np.count_nonzero(~ends)} of {ends.size}")
+    ax.set(xlim=(0, top), ylim=(0, top))
+    ax.legend(frameon=False, fontsize=8, loc="upper left")
     return ax
 
 

@@ -58,6 +58,17 @@ def test_orbits_show_a_divergent_run_without_losing_the_others():
     assert starts == pytest.approx([1.5, 3.0, 4.1])
 
 
+def test_curvature_before_and_after_has_a_dot_a_run_and_counts_those_without_an_end():
+    data = runs(n_steps=400)
+    ax = plot.curvature_change(data)
+    ends = np.isfinite(data.scaled_curvature.values[..., -1]).ravel()
+    before, after = (data.scaled_curvature.values[..., i].ravel()[ends] for i in (0, -1))
+    dots = np.concatenate([line.get_xydata() for line in ax.lines if line.get_marker() == "o"])
+    np.testing.assert_array_equal(dots[np.argsort(dots[:, 0])], np.stack([before, after], axis=1)[np.argsort(before)])
+    assert "diverged: 1 of 3" in [text.get_text() for text in ax.get_legend().get_texts()]
+    assert np.all(after[before > 2] < 2) and before.max() > 2
+
+
 @pytest.mark.parametrize(("ending", "begins"), [(".gif", b"GIF89a"), (".html", b"\n<link")])
 def test_a_film_is_one_file_with_every_step(tmp_path, ending, begins):
     film = plot.catapult_film(runs(n_steps=3), tmp_path / f"film{ending}")
@@ -73,6 +84,9 @@ def test_a_film_is_one_file_with_every_step(tmp_path, ending, begins):
 
 @pytest.mark.parametrize(("call", "message"), [
     (lambda: plot.catapult_film(runs(n_steps=2), "film.avi"), r"path: expected a name that ends in .gif or .html"),
+    (lambda: plot.curvature_change(runs(n_steps=2)[["loss"]]), "expected 'scaled_curvature' at step 0 and at the end, got loss"),
+    (lambda: plot.curvature_change(runs(n_steps=2).isel(step=[1, 2])), r"got .* at steps \[1, 2\]"),
+    (lambda: plot.curvature_change(runs(lrs=[5.0], n_steps=60)), "expected runs that end, got 1 that all diverged"),
     (lambda: plot.orbits(runs(n_steps=2)[["loss"]]), "expected 'scaled_curvature' and 'loss' along 'step'"),
     (lambda: plot.orbits(runs(lrs=[5.0], n_steps=2)), r"expected runs with a finite loss > 0 where lr \* curvature < 5"),
 ])

@@ -21,6 +21,7 @@ from matplotlib.figure import Figure
 import sdetheory as sdt
 from paper_checks.catapult.toy_nets import CURVATURE, SPREAD, WIDTH, data, descent, starts
 from sdetheory.claims import Claim, Control, Relative, Run
+from sdetheory.dynamics.kernel_recursion import KernelRecursion
 from sdetheory.evidence import Between, Exact
 from sdetheory.symbolic import Derivation
 from sdetheory.theory import catapult
@@ -126,19 +127,30 @@ def bounds(w: np.ndarray, states: np.ndarray, lr: float) -> np.ndarray:
     return np.array(result)
 
 
-def _compared(run: Run, seed: np.random.SeedSequence, one_step: Any, steps: int) -> dict[str, Exact]:
-    """Differences of the states of the full nets from the recursion that starts where they start."""
+def by_recursion(start: np.ndarray, lr: float, steps: int) -> np.ndarray:
+    """States of the recursion, shape (nets, steps + 1, m + m² + 1), from one start a net (nets, m + m² + 1)."""
+    rule = KernelRecursion(NET(INPUTS, TARGETS, WIDTH), lr=lr)
+    runs = sdt.simulate(rule, start, n_steps=steps, save_every=1, n_paths=len(start))
+    return np.concatenate([runs.residual, runs.kernel, runs.sq_readout.values[..., None]], -1)
+
+
+def by_steps_without_squares(start: np.ndarray, lr: float, steps: int) -> np.ndarray:
+    """The control, in the same form."""
+    states = [start]
+    for _ in range(steps):
+        states.append(np.stack([step_without_squares(state, lr) for state in states[-1]]))
+    return np.stack(states, 1)
+
+
+def _compared(run: Run, seed: np.random.SeedSequence, reduced: Any, steps: int) -> dict[str, Exact]:
+    """Differences of the states of the full nets from the reduction that starts where they start."""
     loss = NET(INPUTS, TARGETS, WIDTH)
     w = descent(loss, starts(loss, PATHS, seed), SCALED, "w", steps, seed, 1)
     states = state_of(w)
     gap, bound = np.empty(states.shape), np.empty(states.shape)
     for i, lr in enumerate(SCALED / CURVATURE):
-        for k in range(PATHS):
-            found = [states[i, k, 0]]
-            for _ in range(steps):
-                found.append(one_step(found[-1], lr))
-            gap[i, k] = states[i, k] - found
-            bound[i, k] = bounds(w[i, k], states[i, k], lr)
+        gap[i] = states[i] - reduced(states[i, :, 0], lr, steps)
+        bound[i] = [bounds(w[i, k], states[i, k], lr) for k in range(PATHS)]
     gap[..., -1] /= WIDTH
     bound[..., -1] /= WIDTH
     run.data.update(gap=gap, bound=bound, states=states)
@@ -164,7 +176,7 @@ def _mode_factors(seed: np.random.SeedSequence, size: float) -> tuple[np.ndarray
 def simulation(run: Run) -> dict[str, Any]:
     """The recursion against the weights; small residuals; and the curvature where catapults end."""
     first, second = run.rng.spawn(2)
-    found: dict[str, Any] = _compared(run, first, step, STEPS)
+    found: dict[str, Any] = _compared(run, first, by_recursion, STEPS)
     (whole, _), (half, rounding) = (_mode_factors(second, size) for size in (SMALL, SMALL / 2))
     kernels = run.data["states"][1:, :, -1, SAMPLES:-1].reshape(-1, PATHS, SAMPLES, SAMPLES)
     end = SCALED[1:, None] / CURVATURE * np.linalg.eigvalsh(kernels)[..., -1] / SAMPLES
@@ -175,7 +187,7 @@ def simulation(run: Run) -> dict[str, Any]:
 
 def without_squares(run: Run) -> dict[str, Any]:
     """The control: Θ moves by the terms of order η alone."""
-    return _compared(run, run.rng.spawn(2)[0], step_without_squares, 3)  # what is left out is seen before it may diverge
+    return _compared(run, run.rng.spawn(2)[0], by_steps_without_squares, 3)  # what is left out is seen before it may diverge
 
 
 def derivation() -> Derivation:
@@ -194,10 +206,7 @@ def figure(run: Run) -> Figure:
     states = run.data["states"]
     for i, colour in enumerate(("tab:blue", "tab:orange", "tab:red")):
         lr = SCALED[i] / CURVATURE
-        own = [states[i, 0, 0]]
-        for _ in range(STEPS):
-            own.append(step(own[-1], lr))
-        for values, style in ((np.array(own), "-"), (states[i, 0], "o")):
+        for values, style in ((by_recursion(states[i, :1, 0], lr, STEPS)[0], "-"), (states[i, 0], "o")):
             kernels = values[:, SAMPLES:-1].reshape(-1, SAMPLES, SAMPLES)
             top = lr * np.linalg.eigvalsh(kernels)[:, -1] / SAMPLES
             left.plot(steps[:26], top[:26], style, ms=4, mfc="none", lw=1, color="0.5" if style == "-" else colour,

@@ -2,6 +2,7 @@
 
 from .affine_moments import AffineMoments, affine_law, affine_moments, stationary_moments
 from .gradient_flow import GradientFlow
+from .kernel_recursion import KernelRecursion
 from .noisy_gd import NoisyGD
 from .phases import Phase, phases_of_ends, phases_of_losses
 from .random_linear_sde import random_linear_sde
@@ -14,8 +15,8 @@ from .svag import SVAG, PerEffectiveStep
 from .uv_maps import OutputCurvatureMap, ReducedStart, SumDifferenceMap, UniversalMap
 from .uv_weights import UVDescent, UVProducts
 
-__all__ = ["SGD", "SGDSDE", "SVAG", "AffineMoments", "EffectiveDynamics", "GradientFlow", "NoisyGD",
-           "OutputCurvatureMap", "PerEffectiveStep", "Phase", "ReducedStart", "SingleBatchNearMiss",
+__all__ = ["SGD", "SGDSDE", "SVAG", "AffineMoments", "EffectiveDynamics", "GradientFlow", "KernelRecursion",
+           "NoisyGD", "OutputCurvatureMap", "PerEffectiveStep", "Phase", "ReducedStart", "SingleBatchNearMiss",
            "SphereDiffusion", "SumDifferenceMap", "UVDescent", "UVProducts", "UniversalMap", "affine_law",
            "affine_moments", "phases_of_ends", "phases_of_losses", "random_linear_sde", "sde_stationary_covariance",
            "stationary_moments", "svag_stationary_covariance"]
