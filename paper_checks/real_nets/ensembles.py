@@ -4,7 +4,8 @@ For a scale-invariant loss and SGD without momentum, r = ‖w‖² obeys exactly
 
 .. math:: r' = (1-\eta\lambda)^2\,r + \eta^2\,\|g\|^2
 
-A minibatch that the run has not seen gives ‖g‖² the law that the next step's has, so what it says of r is a prediction.
+A minibatch that the run has not seen gives ‖g‖² the law that the next step's has, so what it says of r is a prediction. A step
+of SVAG(l) has :math:`g = \frac{1+s}2\nabla L_{\gamma_1} + \frac{1-s}2\nabla L_{\gamma_2}`, s = √(2l − 1).
 """
 
 from __future__ import annotations
@@ -78,11 +79,22 @@ class Gradients:
 
     def of(self, ensemble: Any, draw: int = 0, draws: int = 1) -> dict[str, Any]:
         """Name -> (K, …) gradients on one more minibatch each; one of `draws` a step."""
+        return self._weighted(ensemble, [draws * ensemble.step + draw], [1.0])
+
+    def amplified(self, ensemble: Any, amplification: int) -> dict[str, Any]:
+        """Name -> (K, …) gradients of SVAG on minibatches 2k and 2k + 1 of each member, in one pass."""
+        s = (2 * amplification - 1) ** 0.5
+        return self._weighted(ensemble, [2 * ensemble.step, 2 * ensemble.step + 1], [(1 + s) / 2, (1 - s) / 2])
+
+    def _weighted(self, ensemble: Any, steps: list[int], weights: list[float]) -> dict[str, Any]:
+        """Gradients of a weighted sum of the losses on the minibatches of some steps."""
         from torch.func import grad, vmap
 
-        inputs, targets = self.batches.at(draws * ensemble.step + draw, np.arange(ensemble.n_members))
-        return vmap(grad(lambda p, f, x, y: self.loss(ensemble._call(p, f, x), y)))(ensemble.params, ensemble.fixed, inputs,
-                                                                                   targets)
+        def loss_of(params: Any, fixed: Any, drawn: Any) -> Any:
+            return sum(weight * self.loss(ensemble._call(params, fixed, x), y) for weight, (x, y) in zip(weights, drawn, strict=True))
+
+        drawn = [self.batches.at(step, np.arange(ensemble.n_members)) for step in steps]
+        return vmap(grad(loss_of))(ensemble.params, ensemble.fixed, drawn)
 
     def __call__(self, ensemble: Any) -> Any:
         return sum(g.double().flatten(1).square().sum(1) for g in self.of(ensemble).values())
