@@ -8,6 +8,7 @@ Euler–Maruyama with one call of each coefficient a path and step.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import Any
 
 import numba
@@ -46,7 +47,7 @@ def sde_program(sde: SDE, scheme: Scheme, observe: Sequence[tuple[str, Any]], sw
     functions: dict[str, Any] = {"fma": fma}
     load = [f"{name} = P[{list(swept).index(symbol.name)}, lane]" for symbol, name in swept_names.items()]
     if sde.symbolic:
-        lines, numbers = _symbolic_step(sde, scheme, {**states, **swept_names})
+        lines, numbers = _symbolic_step(sde, scheme, tuple({**states, **swept_names}.items()))
         constants["C"] = np.array(numbers, dtype=np.float64)
         hoist = [f"C_{i} = C[{i}]" for i in range(len(numbers))]
     else:
@@ -62,12 +63,13 @@ def sde_program(sde: SDE, scheme: Scheme, observe: Sequence[tuple[str, Any]], sw
                    with_area="dU" in first)
 
 
-def _symbolic_step(sde: SDE, scheme: Scheme, names: dict[sympy.Symbol, str]) -> tuple[list[str], list[float]]:
+@lru_cache(maxsize=256)  # an SDE does not change; its step can take a tenth of a second to expand
+def _symbolic_step(sde: SDE, scheme: Scheme, names: tuple[tuple[sympy.Symbol, str], ...]) -> tuple[list[str], list[float]]:
     symbols = scheme.increment_symbols(sde)
     time, dt = sympy.Symbol("time", real=True), sympy.Symbol("dt", positive=True)
     step = list(scheme.one_step(sde, sde.states, time, dt, symbols))
     flat = [symbol for role in symbols if role != "dV" for symbol in symbols[role]]
-    called = {**names, **{symbol: f"dW_{i}" for i, symbol in enumerate(flat)},
+    called = {**dict(names), **{symbol: f"dW_{i}" for i, symbol in enumerate(flat)},
               **{symbol: f"dV_{i}" for i, symbol in enumerate(symbols.get("dV", ()))}}
     lifted, numbers = lift_numbers(step)
     lifted = [horner(e, sde.states) for e in lifted]
