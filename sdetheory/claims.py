@@ -42,7 +42,8 @@ class Control:
     `simulation`, the same measurement with the statement broken by one named change (same random numbers), judged
     against the right prediction; or both, each for comparisons of its own. `effect` states by how much the change should
     move what `simulation` measures, one number or one a point, where theory says so; the power follows from it. Where
-    none is stated, the power is that to see a shift of two resolutions, the least that a wrong prediction must be off.
+    none is stated, the power is that of the claim's own measurement to see a shift of two resolutions, the least that a
+    wrong prediction must be off.
     """
 
     statement: str
@@ -227,27 +228,32 @@ class Claim:
         if set(control.effect) - set(found):
             raise ClaimError(f"{self.id}: expected the effects of the control on some of {sorted(found)}, "
                              f"got {sorted(control.effect)}")
+        unstated = tuple(name for name in rho if name in found and name not in control.effect)
         comparisons: list[Comparison] = []
         powers: list[float] = []
         for name in (name for name in rho if name in wrong or name in found):
             evidence = found[name] if name in found else measured[name]
             judged = compare(evidence, name, right[name] if name in found else wrong[name], alpha, rho[name])
             comparisons += judged
-            if name in wrong:
-                shifts = _gaps(wrong[name], right[name]).ravel()
-                shifts = shifts if shifts.size == len(judged) else shifts.max()
-            elif name in control.effect:
-                shifts = np.abs(np.asarray(control.effect[name], dtype=float))
+            if name in unstated:
+                judged, evidence = compare(measured[name], name, right[name], alpha, rho[name]), measured[name]
+                shifts = [2 * c.resolution for c in judged]
             else:
-                shifts = np.array([2 * c.resolution for c in judged])
-            if not np.isfinite(shifts).all() or np.shape(shifts) not in ((), (1,), (len(judged),)):
-                raise ClaimError(f"{self.id}, {name}: expected a finite effect of the control, one or one for each of "
-                                 f"{len(judged)} point(s), got {control.effect[name]!r}")
-            powers += [power_to_refute(c, evidence, float(e))
-                       for c, e in zip(judged, np.broadcast_to(shifts, (len(judged),)), strict=True)]
+                shifts = self._shifts(name, wrong, right, len(judged))
+            powers += [power_to_refute(c, evidence, shift) for c, shift in zip(judged, shifts, strict=True)]
         status: Any = "refuted" if all(c.status == "refuted" for c in comparisons) else "not refuted"
-        unstated = tuple(name for name in rho if name in found and name not in control.effect)
         return ControlOutcome(status, control.statement, min(powers), tuple(comparisons), unstated)
+
+    def _shifts(self, name: str, wrong: Mapping[str, Any], right: Mapping[str, Any], points: int) -> list[float]:
+        """By how much the control is off at each point, as it states."""
+        if name in wrong:
+            gaps = _gaps(wrong[name], right[name]).ravel()
+            return [float(g) for g in (gaps if gaps.size == points else np.full(points, gaps.max()))]
+        effect = np.abs(np.asarray(self.negative_control.effect[name], dtype=float))
+        if not np.isfinite(effect).all() or effect.shape not in ((), (1,), (points,)):
+            raise ClaimError(f"{self.id}, {name}: expected a finite effect of the control, one or one for each of {points} "
+                             f"point(s), got {self.negative_control.effect[name]!r}")
+        return [float(e) for e in np.broadcast_to(effect, (points,))]
 
 
 def _gaps(a: Any, b: Any) -> np.ndarray:

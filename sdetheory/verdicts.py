@@ -22,7 +22,7 @@ class ControlOutcome:
     """A negative control: `status` is "refuted" (as it must be) only if every comparison it names came out refuted.
 
     `power` is the least probability of that among the comparisons, for the shifts that the control states; for those
-    `unstated`, a shift of two resolutions. It is None where the control was not run.
+    `unstated`, that of the claim's own measurement to see a shift of two resolutions. It is None where no control was run.
     """
 
     status: Literal["refuted", "not refuted", "not run"]

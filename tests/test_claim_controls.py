@@ -9,7 +9,7 @@ import pytest
 
 from sdetheory.claims import Claim, ClaimError, Control, Relative, Resolution
 from sdetheory.evidence import Between, Exact
-from sdetheory.stats import coverage, mean_estimate
+from sdetheory.stats import Estimate, coverage, mean_estimate
 
 
 def two_means(run, shift=0.0, names="ab"):
@@ -69,6 +69,12 @@ def test_without_a_stated_effect_the_power_is_that_to_see_two_resolutions():
     assert stated.power == pytest.approx(unstated.power)
     weak = claim(Control("a shift", simulation=shifted), resolution={"a": 0.03, "b": 0.15}).verify().control
     assert weak.power < 0.2  # 0.06 is less than the margin: refuted here, but not for what the claim promised to see
+
+    def wider(run):
+        return {name: Estimate(e.value, 4 * e.stderr, n=e.n) for name, e in two_means(run, 2.0).items()}
+
+    wide = claim(Control("a shift that also widens the law", simulation=wider)).verify().control
+    assert (wide.status, wide.power) == ("refuted", unstated.power)  # it is the claim's measurement that the promise is about
     partly = claim(Control("a shift", simulation=shifted, effect={"a": 0.5})).verify()
     assert partly.control.unstated == ("b",)
     assert partly.to_dict()["negative_control"]["unstated"] == ["b"]
