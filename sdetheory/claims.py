@@ -40,17 +40,17 @@ class Control:
 
     Give `prediction`, wrong values at least twice the resolution away, judged by the claim's own numbers; or
     `simulation`, the same measurement with the statement broken by one named change (same random numbers), judged
-    against the right prediction; or both, each for comparisons of its own. `effect` states by how much the change should
-    move what `simulation` measures, one number or one a point, where theory says so; the power follows from it. Where
-    none is stated, the power is that of the claim's own measurement to see a shift of two resolutions, the least that a
-    wrong prediction must be off.
+    against the right prediction; or both, each for comparisons of its own. `effect` (a mapping or a callable that returns
+    one) states by how much the change should move what `simulation` measures, one number or one a point, where theory
+    says so; the power follows from it. Where none is stated, the power is that of the claim's own measurement to see a
+    shift of two resolutions, the least that a wrong prediction must be off.
     """
 
     statement: str
     _: KW_ONLY
     prediction: Predictions | None = None
     simulation: Simulation | None = None
-    effect: Mapping[str, Any] = field(default_factory=dict)
+    effect: Predictions = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if self.prediction is None and self.simulation is None:
@@ -225,10 +225,10 @@ class Claim:
         if control.simulation is not None and (not found or set(found) - (set(rho) - set(wrong))):
             raise ClaimError(f"{self.id}: expected the control to measure some of {sorted(set(rho) - set(wrong))}, "
                              f"got {sorted(found)}")
-        if set(control.effect) - set(found):
-            raise ClaimError(f"{self.id}: expected the effects of the control on some of {sorted(found)}, "
-                             f"got {sorted(control.effect)}")
-        unstated = tuple(name for name in rho if name in found and name not in control.effect)
+        effects = control.effect() if callable(control.effect) else control.effect
+        if set(effects) - set(found):
+            raise ClaimError(f"{self.id}: expected the effects of the control on some of {sorted(found)}, got {sorted(effects)}")
+        unstated = tuple(name for name in rho if name in found and name not in effects)
         comparisons: list[Comparison] = []
         powers: list[float] = []
         for name in (name for name in rho if name in wrong or name in found):
@@ -238,22 +238,21 @@ class Claim:
             if name in unstated:
                 judged, evidence = compare(measured[name], name, right[name], alpha, rho[name]), measured[name]
                 shifts = [2 * c.resolution for c in judged]
+            elif name in wrong:
+                gaps = _gaps(wrong[name], right[name]).ravel()
+                shifts = [float(g) for g in np.broadcast_to(gaps if gaps.size == len(judged) else gaps.max(), (len(judged),))]
             else:
-                shifts = self._shifts(name, wrong, right, len(judged))
+                shifts = self._stated(name, effects[name], len(judged))
             powers += [power_to_refute(c, evidence, shift) for c, shift in zip(judged, shifts, strict=True)]
         status: Any = "refuted" if all(c.status == "refuted" for c in comparisons) else "not refuted"
         return ControlOutcome(status, control.statement, min(powers), tuple(comparisons), unstated)
 
-    def _shifts(self, name: str, wrong: Mapping[str, Any], right: Mapping[str, Any], points: int) -> list[float]:
-        """By how much the control is off at each point, as it states."""
-        if name in wrong:
-            gaps = _gaps(wrong[name], right[name]).ravel()
-            return [float(g) for g in (gaps if gaps.size == points else np.full(points, gaps.max()))]
-        effect = np.abs(np.asarray(self.negative_control.effect[name], dtype=float))
-        if not np.isfinite(effect).all() or effect.shape not in ((), (1,), (points,)):
+    def _stated(self, name: str, effect: Any, points: int) -> list[float]:
+        array = np.abs(np.asarray(effect, dtype=float))
+        if not np.isfinite(array).all() or array.shape not in ((), (1,), (points,)):
             raise ClaimError(f"{self.id}, {name}: expected a finite effect of the control, one or one for each of {points} "
-                             f"point(s), got {self.negative_control.effect[name]!r}")
-        return [float(e) for e in np.broadcast_to(effect, (points,))]
+                             f"point(s), got {effect!r}")
+        return [float(e) for e in np.broadcast_to(array, (points,))]
 
 
 def _gaps(a: Any, b: Any) -> np.ndarray:

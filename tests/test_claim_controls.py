@@ -63,7 +63,7 @@ def test_a_control_may_have_a_wrong_prediction_for_some_comparisons_and_a_broken
 
 
 def test_without_a_stated_effect_the_power_is_that_to_see_two_resolutions():
-    stated = claim(Control("a shift", simulation=shifted, effect={"a": 0.3, "b": 0.3})).verify().control
+    stated = claim(Control("a shift", simulation=shifted, effect=lambda: {"a": 0.3, "b": 0.3})).verify().control
     unstated = claim(Control("a shift", simulation=shifted)).verify().control
     assert (stated.unstated, unstated.unstated) == ((), ("a", "b"))
     assert stated.power == pytest.approx(unstated.power)

@@ -149,6 +149,6 @@ claim = Claim(
     resolution={"no momentum": Resolution(Relative(0.04), points=len(POINTS)),
                 "momentum 0.9": Resolution(Relative(0.08), points=len(POINTS))},
     negative_control=Control("the growth rate falls with the learning rate, as in a step decay with weight decay",
-                             simulation=growth_too, effect=effects()),
+                             simulation=growth_too, effect=effects),
     figure=figure,
 )

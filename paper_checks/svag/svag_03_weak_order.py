@@ -259,6 +259,6 @@ claim = Claim(
                 "circle, loss": Resolution(Relative(0.16))},
     negative_control=Control(r"$s=\sqrt{2.1l-1}$, 5 % too much noise, has the SDE as its limit; and GD with the $l$-fold smaller "
                              r"step and noise that is not amplified has order 1 in $x^2$ and up", simulation=wrong_noise,
-                             effect=effects()),
+                             effect=effects),
     figure=figure,
 )

@@ -142,6 +142,6 @@ claim = Claim(
     simulation=simulation,
     resolution={"identity": Resolution(RHO_IDENTITY, points=len(CASES)), "slack": Resolution(RHO_SLACK, points=len(CASES))},
     negative_control=Control(r"the identity holds with $G/N$ of the SDE; and $1+G/N\le C(1-\eta\lambda/2)$", simulation=wrong,
-                             effect=effects()),
+                             effect=effects),
     figure=figure,
 )

@@ -160,6 +160,6 @@ claim = Claim(
     negative_control=Control(r"$\kappa\leq C\rho+(C\rho-1)N/G$, the bound with $C$ in place of $C^2$, and the norm at rest is "
                              r"that of the SDE, without $G$; and the linear scaling rule holds up to $\kappa=32$: the runs stay "
                              r"within a factor 1.2",
-                             prediction={"apart beyond": Between(1.0, 1.2)}, simulation=wrong, effect=effects()),
+                             prediction={"apart beyond": Between(1.0, 1.2)}, simulation=wrong, effect=effects),
     figure=figure,
 )
