@@ -119,3 +119,13 @@ def test_points_and_from_points_are_inverse_and_lose_no_error():
 def test_points_that_share_no_margin_are_not_joined(parts, match):
     with pytest.raises(ValueError, match=match):
         from_points(parts)
+
+
+def test_a_further_bias_adds_up_and_leaves_the_rest():
+    e = Estimate([1.0, 2.0], 0.1, [0.0, 0.5], n=10, bias_stderr=0.01, excluded=1, order=2)
+    more = e.with_bias([-0.25, 0.25])
+    np.testing.assert_array_equal(more.bias_bound, [0.25, 0.75])
+    for name in ("value", "stderr", "n", "bias_stderr", "excluded", "order"):
+        np.testing.assert_array_equal(getattr(more, name), getattr(e, name))
+    with pytest.raises(ValueError, match="bias_bound: expected finite numbers"):
+        e.with_bias(np.inf)

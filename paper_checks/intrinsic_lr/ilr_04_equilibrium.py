@@ -82,13 +82,8 @@ def simulation(run: Run) -> dict[str, Any]:
                  for name, values in found.items()}
     right = prediction()
     for name in ("norm^4", "effective lr"):
-        estimates[name] = _with_bias(estimates[name], MEMORY * right[name])
+        estimates[name] = estimates[name].with_bias(MEMORY * right[name])
     return estimates
-
-
-def _with_bias(estimate: Any, extra: np.ndarray) -> Any:
-    return sdt.Estimate(estimate.value, estimate.stderr, estimate.bias_bound + extra, estimate.n, estimate.bias_stderr,
-                        estimate.excluded, estimate.order)
 
 
 def derivation() -> Derivation:

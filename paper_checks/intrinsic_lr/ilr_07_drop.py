@@ -96,16 +96,12 @@ def simulation(run: Run) -> dict[str, Any]:
             coarse, fine = (_ratios(one["effective_lr"], times) for one in pair)
             found[f"{names[what]}: {name}"] = step_halving(coarse, fine, order=1)
         end = f"{names[what]}: in the end"
-        found[end] = _with_bias(found[end], KAPPA**-0.5 * (KAPPA - 1) / 2 * np.exp(-LAST))
+        found[end] = found[end].with_bias(KAPPA**-0.5 * (KAPPA - 1) / 2 * np.exp(-LAST))
         norms[what] = [mean_estimate(one["sq_norm"][:, -1:]) for one in pair]
         run.data[what] = pair[1]
     coarse, fine = (ratio(a, b) for a, b in zip(norms["weight_decay"], norms["lr"], strict=True))
-    rest = _with_bias(step_halving(coarse, fine, order=1), KAPPA * (KAPPA - 1) * np.exp(-LAST))
+    rest = step_halving(coarse, fine, order=1).with_bias(KAPPA * (KAPPA - 1) * np.exp(-LAST))
     return found | {"ratio of |w|^2 in the end": rest}
-
-
-def _with_bias(e: Estimate, extra: float) -> Estimate:
-    return Estimate(e.value, e.stderr, np.asarray(e.bias_bound) + extra, e.n, e.bias_stderr)
 
 
 def derivation() -> Derivation:

@@ -157,10 +157,6 @@ def runs_of(loss: Any, effective: float, end: float, h: float, saves: int, n: in
                         dt=h / effective, n_paths=n, observe=["direction", "loss"], save_every=steps // saves, rng=seed)
 
 
-def _biased(estimate: sdt.Estimate, bias: float) -> sdt.Estimate:
-    return sdt.Estimate(estimate.value, estimate.stderr, abs(bias), estimate.n, excluded=estimate.excluded)
-
-
 def simulation(run: Run) -> dict[str, Any]:
     """Occupation of the first well on its slow clock; the loss on the clock of the norm; unequal wells on the latter."""
     n = run.paths(PATHS)
@@ -171,7 +167,7 @@ def simulation(run: Run) -> dict[str, Any]:
         runs = runs_of(LOSS, effective, second, RATES_STEP, round(second / FIRST), n, next(seeds))
         cosine = runs.direction.values[:, :, 0]
         rate = jackknife(lambda a, b, span=second - FIRST: np.log(a / b) / span, cosine[:, 1], cosine[:, -1])
-        rates.append(_biased(rate, gap(barrier, RATES_STEP) - exact))
+        rates.append(rate.with_bias(gap(barrier, RATES_STEP) - exact))
         run.data["slow"].append((runs.time.values * effective, cosine.mean(0)))
 
     n = run.paths(LOSS_PATHS)
@@ -180,7 +176,7 @@ def simulation(run: Run) -> dict[str, Any]:
         effective, h = 2 * DEPTH / (barrier * SCALE**2), step_of(barrier)
         runs = runs_of(LOSS, effective, 2 * barrier / DEPTH, h, 2 * SAVES, n, next(seeds))
         scheme = expectation(values, barrier, window(barrier), h=h).mean()
-        losses.append(_biased(mean_estimate(runs.loss.values[:, -SAVES:].mean(1)), scheme - at_rest(values, barrier)))
+        losses.append(mean_estimate(runs.loss.values[:, -SAVES:].mean(1)).with_bias(scheme - at_rest(values, barrier)))
         run.data["fast"].append((runs.time.values * effective, runs.loss.values.mean(0)))
     effective, h = 2 * DEPTH / (DEEPEST * SCALE**2), step_of(DEEPEST)
     runs = runs_of(UNEQUAL, effective, 2 * DEEPEST / DEPTH, h, 2 * SAVES, n, next(seeds))
@@ -191,7 +187,7 @@ def simulation(run: Run) -> dict[str, Any]:
             "slope of ln(eta_e tau)": propagate(lambda *r: slope_of(-np.log(np.array(r))), *rates),
             "gap / Kramers as T -> 0": prefactor_in_the_limit(),
             "mean loss after 1/lambda_e": from_points(losses),
-            **{f"unequal wells: {name}": _biased(mean_estimate(samples), unequal(f, h) - unequal(f))
+            **{f"unequal wells: {name}": mean_estimate(samples).with_bias(unequal(f, h) - unequal(f))
                for name, (samples, f) in found.items()}}
 
 

@@ -9,7 +9,7 @@ g holds at z standard errors up to a relative error of order |g| z^3 / sqrt(n) o
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -111,6 +111,14 @@ class Estimate:
         """Return (value - margin, value + margin)."""
         margin = self.margin(alpha)
         return _plain(np.asarray(self.value) - margin), _plain(np.asarray(self.value) + margin)
+
+    def with_bias(self, bound: ArrayLike) -> Estimate:
+        """Return the estimate with a further systematic error of up to |bound|, one or one a point: the bounds add up.
+
+        >>> Estimate(1.0, 0.1, 0.02, n=100).with_bias(-0.03)
+        <1.00 ± 0.1, bias <= 0.05, n = 100>
+        """
+        return replace(self, bias_bound=_plain(self.bias_bound + np.abs(bound)))
 
     def __len__(self) -> int:
         return int(np.size(self.value))
