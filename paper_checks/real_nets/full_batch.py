@@ -16,9 +16,12 @@ from numpy.typing import NDArray
 
 from paper_checks.real_nets.machine import device
 
-__all__ = ["ACTIVATIONS", "Descent", "Nets", "descend", "few_samples"]
+__all__ = ["ACTIVATIONS", "BY_DEPTH", "Descent", "Nets", "descend", "few_samples"]
 
 ACTIVATIONS = ("tanh", "relu")
+#: name -> (activation, hidden layers)
+BY_DEPTH = {"tanh": ("tanh", 1), "relu": ("relu", 1), "tanh, three layers": ("tanh", 2), "relu, three layers": ("relu", 2)}
+AT_ONCE = 64  # members whose Jacobians are held together
 
 DIVERGED = 1e6  # times the initial loss: no run has come back from there
 
@@ -38,7 +41,7 @@ class Nets:
 
     def __init__(self, inputs: Any, targets: Any, seeds: Any, *, activation: str, width: int, depth: int = 1) -> None:
         import torch
-        from torch.func import functional_call, grad_and_value, hessian, jacrev, vmap
+        from torch.func import functional_call, grad_and_value, jacrev, vmap
 
         from sdetheory.torch.nets import mlp
 
@@ -56,15 +59,31 @@ class Nets:
         def loss(w: Any) -> Any:
             return (outputs(w, self.inputs) - self.targets).square().mean() / 2
 
-        self._graded, self._jacobian = vmap(grad_and_value(loss)), vmap(jacrev(outputs), in_dims=(0, None))
-        self.hessians, self._outputs = vmap(hessian(loss)), vmap(outputs, in_dims=(0, None))
+        self._net, self._graded = nets[0], vmap(grad_and_value(loss))
+        self._jacobian, self._outputs = vmap(jacrev(outputs), in_dims=(0, None)), vmap(outputs, in_dims=(0, None))
 
     def curvature(self, weights: Any) -> NDArray[np.float64]:
         """λ of each member, (R,)."""
         import torch
 
-        jacobian = self._jacobian(weights, self.inputs)
-        return torch.linalg.eigvalsh(jacobian @ jacobian.mT / len(self.targets))[:, -1].cpu().numpy()
+        def top(part: Any) -> Any:
+            jacobian = self._jacobian(part, self.inputs)
+            return torch.linalg.eigvalsh(jacobian @ jacobian.mT / len(self.targets))[:, -1]
+
+        return torch.cat([top(part) for part in weights.split(AT_ONCE)]).cpu().numpy()
+
+    def sharpness(self, weights: Any) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Top of the Hessian of each member by Lanczos, (R,), and the distance within which an eigenvalue is, (R,)."""
+        import torch
+
+        from sdetheory.torch.curvature import sharpness
+
+        found = []
+        for w in weights:
+            torch.nn.utils.vector_to_parameters(w, self._net.parameters())
+            found.append(sharpness(self._net, lambda f, y: (f.flatten() - y).square().mean() / 2, self.inputs, self.targets,
+                                   tolerance=1e-8))
+        return np.array([top.value for top in found]), np.array([top.residual for top in found])
 
     def outputs(self, weights: Any, inputs: Any) -> NDArray[np.float64]:
         """Outputs of each member at other inputs, (R, n)."""

@@ -7,9 +7,11 @@ from torch.nn.functional import cross_entropy
 from torch.optim import SGD
 
 from paper_checks.real_nets.ensembles import Gradients
+from paper_checks.real_nets.full_batch import Nets, few_samples
 from paper_checks.real_nets.net_svag_12_curves import advance
 from sdetheory.random import seed_sequence
 from sdetheory.schedules import Cosine
+from sdetheory.torch.curvature import ntk_top_eigenvalue
 from sdetheory.torch.data import Minibatches, teacher_student
 from sdetheory.torch.ensembles import Ensemble
 from sdetheory.torch.nets import mlp
@@ -39,3 +41,20 @@ def test_net_svag_12_takes_the_steps_of_the_svag_optimizer(norm, level):
         for name, p in model.named_parameters():
             if p.requires_grad:
                 torch.testing.assert_close(nets.params[name][member], p.detach(), rtol=1e-10, atol=1e-11)
+
+
+@pytest.mark.parametrize("activation, depth", [("tanh", 1), ("relu", 2)])
+def test_the_curvatures_of_the_catapult_claims_are_those_of_the_net_alone(activation, depth):
+    data = few_samples()
+    nets = Nets(data.train_inputs, data.train_targets, np.random.SeedSequence(0).spawn(3), activation=activation, width=12, depth=depth)
+    tops, residuals = nets.sharpness(nets.weights)
+    alone = mlp(4, 1, width=12, depth=depth, norm="none", activation=activation, last_layer="trained", parametrization="ntk",
+                dtype=torch.float64, rng=np.random.SeedSequence(0).spawn(2)[1])
+    assert nets.curvature(nets.weights)[1] == pytest.approx(ntk_top_eigenvalue(alone, data.train_inputs, tolerance=1e-10).value, rel=1e-9)
+    params = list(alone.parameters())
+    loss = (alone(data.train_inputs).flatten() - data.train_targets.flatten()).square().mean() / 2
+    gradient = torch.cat([g.flatten() for g in torch.autograd.grad(loss, params, create_graph=True)])
+    hessian = torch.stack([torch.cat([h.flatten() for h in torch.autograd.grad(g, params, retain_graph=True)]) for g in gradient])
+    values = torch.linalg.eigvalsh(hessian)
+    assert abs(tops[1] - float(values[-1])) <= residuals[1] + 1e3 * torch.finfo(torch.float64).eps * float(values.abs().max())
+    assert residuals.max() < 1e-6 * tops.min()
