@@ -3,8 +3,8 @@ r"""NET-EXP-6: on real nets, every schedule of learning rate and weight decay ha
 .. math:: \alpha_t = 1 - \eta_{t-1}\lambda_{t-1} + \frac{\eta_{t-1}}{\eta_{t-2}}\,\mu\Bigl(1 - \frac{1}{\alpha_{t-1}}\Bigr),
           \quad \alpha_0 = 1, \qquad P_t = \prod_{i\le t}\alpha_i^{-1}, \qquad \tilde\eta_t = P_tP_{t+1}\,\eta_t
 
-One kind of schedule a net, from a random first buffer that both runs share; torch.optim.SGD on the digits, float64. The rates are
-those of `sdetheory.translate`. Clock: steps.
+One kind of schedule a net, from a random first buffer that both runs share; torch.optim.SGD on the digits, float64. The run without
+decay is that of `sdetheory.translate`, played by `sdetheory.torch.schedulers.TranslatedLR`. Clock: steps.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from paper_checks.real_nets.side_by_side import NETS, RESOLUTION, STEPS, Gaps, Settings, beside, draw, evidence, paced
+from paper_checks.real_nets.side_by_side import NETS, RESOLUTION, STEPS, Gaps, Settings, beside, draw, evidence, paced, played
 from sdetheory.claims import Claim, Control, Relative, Run
 from sdetheory.schedules import Constant, Cosine, StepDecay, Triangular, WarmUp
 from sdetheory.symbolic import Derivation
@@ -46,28 +46,30 @@ def _tables(run: Run, name: str) -> Tables:
     return *paced(name, lr.table(STEPS), decay.table(STEPS)), np.full(STEPS, MOMENTUM)
 
 
-def _without_ratio(lr: NDArray[np.float64], decay: NDArray[np.float64], mu: NDArray[np.float64]) -> tuple[Any, Any, float]:
-    """What the recursion gives with η_{t−1}/η_{t−2} left out: learning rates, log P, leaning."""
+Other = tuple[Settings, NDArray[np.float64], float]  # the run without decay, log P, leaning
+
+
+def _without_ratio(lr: NDArray[np.float64], decay: NDArray[np.float64], mu: NDArray[np.float64]) -> Other:
+    """What the recursion gives with η_{t−1}/η_{t−2} left out."""
     alpha, log_scale = 1.0, [0.0]
     for x, m in zip(lr * decay, mu, strict=True):
         alpha = 1 - x + m * (1 - 1 / alpha)
         log_scale.append(log_scale[-1] - np.log(alpha))
     log_p = np.array(log_scale)
-    return lr * np.exp(log_p[:-1] + log_p[1:]), log_p, 0.0
+    return Settings(lr * np.exp(log_p[:-1] + log_p[1:]), np.zeros(STEPS), mu), log_p, 0.0
 
 
-def _translated(lr: NDArray[np.float64], decay: NDArray[np.float64], mu: NDArray[np.float64]) -> tuple[Any, Any, float]:
-    found = remove_weight_decay(lr, decay, mu, n_steps=len(lr), dtype=None)
-    return found.decay_free_lr, found.log_scale, float(np.abs(lr * found.tilt[:-1]).max())
+def _translated(lr: NDArray[np.float64], decay: NDArray[np.float64], mu: NDArray[np.float64]) -> Other:
+    found = remove_weight_decay(lr, decay, mu, n_steps=len(lr))
+    return played(found), np.log(found.scale), float(np.abs(lr * found.tilt[:-1]).max())
 
 
 def _gaps(run: Run, translate: Any, names: Any) -> dict[str, Gaps]:
     found = {}
     for name in names:
-        lr, decay, mu = _tables(run, name)
-        rates, log_scale, leaning = translate(lr, decay, mu)
-        found[name] = beside(run, name, Settings(lr, decay, mu), Settings(rates, np.zeros(STEPS), mu), log_scale, buffer=0.1,
-                             leaning=leaning)
+        tables = _tables(run, name)
+        other, log_scale, leaning = translate(*tables)
+        found[name] = beside(run, name, Settings(*tables), other, log_scale, buffer=0.1, leaning=leaning)
     return found
 
 

@@ -5,7 +5,7 @@ r"""NET-EXP-9: on real nets, step decay is the tapered exponential schedule (TEX
           \tilde v_T \mathrel{+}= \Bigl[\frac{1-1/\alpha_I}{\eta_I} - \frac{1-1/\alpha_{I-1}}{\eta_{I-1}}\Bigr]\frac{\tilde w_T}{P_T^2}
 
 Without momentum nothing is corrected. Plain TEXP, the buffer left alone at the boundary, gives other functions from there on.
-torch.optim.SGD on the digits, float64. Clock: steps.
+torch.optim.SGD on the digits, float64, TEXP and its corrections played by `sdetheory.torch.schedulers.TranslatedLR`. Clock: steps.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from matplotlib.figure import Figure
 
-from paper_checks.real_nets.side_by_side import NETS, RESOLUTION, STEPS, Gaps, Settings, beside, draw, evidence, paced
+from paper_checks.real_nets.side_by_side import NETS, RESOLUTION, STEPS, Gaps, Settings, beside, draw, evidence, paced, played
 from sdetheory.claims import Claim, Control, Relative, Run
 from sdetheory.schedules import StepDecay
 from sdetheory.symbolic import Derivation
@@ -36,11 +36,9 @@ def _gaps(run: Run, names: Any, corrected: bool = True) -> dict[str, Gaps]:
     for name in names:
         lr, decay, momentum = CASES[name]
         texp = tapered(StepDecay(lr, BOUNDARIES, FACTOR), decay, momentum, n_steps=STEPS)
-        found[name] = beside(
-            run, name, Settings(texp.lr, texp.weight_decay, texp.momentum),
-            Settings(texp.decay_free_lr, np.zeros(STEPS), texp.momentum, tilt=float(texp.tilt[0]),
-                     rescalings=dict(texp.rescalings), corrections=dict(texp.corrections) if corrected else {}),
-            np.log(texp.scale), buffer=0.1, leaning=float(np.abs(texp.growth).max()))
+        found[name] = beside(run, name, Settings(texp.lr, texp.weight_decay, texp.momentum),
+                             played(texp if corrected else texp.without_corrections()), np.log(texp.scale), buffer=0.1,
+                             leaning=float(np.abs(texp.growth).max()))
     return found
 
 

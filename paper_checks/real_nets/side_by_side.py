@@ -11,7 +11,7 @@ every `EVERY` steps, relative to the largest, and ‖w̃‖²/(P²‖w‖²). Cl
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -20,9 +20,10 @@ from numpy.typing import NDArray
 from paper_checks.real_nets.machine import device, on_device
 from sdetheory.claims import Run
 from sdetheory.evidence import Exact
+from sdetheory.translate import Translation
 
 __all__ = ["EVERY", "NETS", "RESOLUTION", "STEPS", "Gaps", "Settings", "Trained", "beside", "constant", "draw",
-           "evidence", "gap", "net_named", "paced", "saved_steps", "train"]
+           "evidence", "gap", "net_named", "paced", "played", "saved_steps", "train"]
 
 STEPS = on_device(240, 600)
 EVERY = 20
@@ -43,21 +44,25 @@ ROUNDINGS = 2 * (2 * 3 * (64 + 4 * BATCH * 64) + 40)
 
 @dataclass(frozen=True)
 class Settings:
-    """One run: (n,) learning rates, decays and momenta; `tilt` β adds βw_0 to the first buffer, `rescalings` and
-    `corrections` are those of a `Translation`, `scale` multiplies w_0 and divides v_0."""
+    """One run: (n,) learning rates, decays and momenta; `tilt` β adds βw_0 to the first buffer, `scale` multiplies w_0 and
+    divides v_0. With a `translation`, `TranslatedLR` sets all of them, and does what it asks of weights and buffers."""
 
     lr: NDArray[np.float64]
     weight_decay: NDArray[np.float64]
     momentum: NDArray[np.float64]
     tilt: float = 0.0
     scale: float = 1.0
-    rescalings: Mapping[int, float] = field(default_factory=dict)
-    corrections: Mapping[int, float] = field(default_factory=dict)
+    translation: Translation | None = None
 
 
 def constant(lr: float, weight_decay: float, momentum: float = 0.0, **others: Any) -> Settings:
     """The same hyper-parameters at every step."""
     return Settings(*(np.full(STEPS, value) for value in (lr, weight_decay, momentum)), **others)
+
+
+def played(translation: Translation) -> Settings:
+    """The side of a translation without weight decay, as the library plays it on an optimizer of torch."""
+    return Settings(translation.decay_free_lr, np.zeros(translation.n_steps), translation.momentum, translation=translation)
 
 
 def paced(name: str, lr: Any, weight_decay: Any) -> tuple[Any, Any]:
@@ -113,6 +118,7 @@ def train(run: Run, name: str, settings: Settings, *, dtype: str = "float64", bu
     import torch
 
     from sdetheory.torch.data import digits
+    from sdetheory.torch.schedulers import TranslatedLR
 
     here, kind = device(), getattr(torch, dtype)
     for_net, for_batches, for_buffer = _streams(run, name, 3)
@@ -134,9 +140,10 @@ def train(run: Run, name: str, settings: Settings, *, dtype: str = "float64", bu
             p.copy_(settings.scale * w)
     net = net.to(kind)
     weights = [p for p in net.parameters() if p.requires_grad]
-    optimizer = torch.optim.SGD(weights, lr=1.0)
+    optimizer = torch.optim.SGD([{"params": weights, "scale_invariant": True}], lr=1.0)
     for p, v in zip(weights, buffers, strict=True):
         optimizer.state[p]["momentum_buffer"] = (v / settings.scale).to(kind)
+    player = TranslatedLR(optimizer, settings.translation) if settings.translation is not None else None
     batches, (group,) = data.minibatches(BATCH, rng=for_batches), optimizer.param_groups
     n_steps, shown = len(settings.lr), data.test_inputs[:SHOWN]
     outputs, norms = [], []
@@ -147,19 +154,15 @@ def train(run: Run, name: str, settings: Settings, *, dtype: str = "float64", bu
                 norms.append(np.log(sum(float(p.double().square().sum()) for p in weights)))
         if k == n_steps:
             break
-        with torch.no_grad():
-            for p in weights:
-                if (factor := settings.rescalings.get(k)) is not None:
-                    p *= factor
-                    optimizer.state[p]["momentum_buffer"] /= factor
-                if (coefficient := settings.corrections.get(k)) is not None:
-                    optimizer.state[p]["momentum_buffer"] += coefficient * p
-        group.update(lr=float(settings.lr[k]) * (1 + change), weight_decay=float(settings.weight_decay[k]),
-                     momentum=float(settings.momentum[k]))
+        if player is None:
+            group.update(lr=float(settings.lr[k]) * (1 + change), weight_decay=float(settings.weight_decay[k]),
+                         momentum=float(settings.momentum[k]))
         inputs, targets = batches[k]
         optimizer.zero_grad()
         torch.nn.functional.cross_entropy(net(inputs), targets).backward()
         optimizer.step()
+        if player is not None:
+            player.step()
     return Trained(np.array(outputs), np.array(norms))
 
 
