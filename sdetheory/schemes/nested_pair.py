@@ -43,7 +43,7 @@ def nested_pair_program(sde: SDE, scheme: Scheme, functional: Any) -> Program:
     functions: dict[str, Any] = {"fma": fma}
     hoist: list[str] = []
     if sde.symbolic:
-        lines, numbers = _symbolic_step(sde, scheme, states)
+        lines, numbers = _symbolic_step(sde, scheme, tuple(states.items()))
         constants["C"] = np.array(numbers, dtype=np.float64)
         hoist = [f"C_{i} = C[{i}]" for i in range(len(numbers))]
     else:
