@@ -38,6 +38,7 @@ from sdetheory.torch.nets import mlp
 from sdetheory.torch.optimizers import SVAG
 from sdetheory.torch.probes import Probe
 from sdetheory.torch.schedulers import TranslatedLR
+from sdetheory.torch.schedules import ScheduleLR
 from sdetheory.torch.training import train
 from sdetheory.translate import remove_weight_decay
 
@@ -76,7 +77,8 @@ scale_invariance(usual, cross_entropy, inputs, targets)
 # $$ \|w_{k+1}\|^2 = (1-\eta\lambda)^2\|w_k\|^2 + \eta^2\|g\|^2, \qquad \mathbb E\|g\|^2 = \frac{S}{\|w\|^2}, \quad S = (G+N)\,\|w\|^2. $$
 # $\nabla L$ is of degree $-1$ in $w$, so $S$ is a function of the direction. While $S$ stays, $\|w\|^4$ forgets its start at the rate
 # $4\eta\lambda$ and tends to $\eta S/(2\lambda)$, up to terms in $\eta\lambda$ (ILR-4, 6). A `Probe` measures $S$ along the run, from several
-# minibatches at the same weights, so that $G$ and $N$ are unbiased. Three runs from norms that are five times apart:
+# minibatches at the same weights, so that $G$ and $N$ are unbiased (`live=True` would keep its last record on the screen). Three runs
+# from norms that are five times apart:
 
 # %%
 lr, decay, steps = 0.2, 0.1, 250
@@ -176,7 +178,8 @@ max(apart(*sides.values()))
 # SVAG($l$) takes $l$ small steps for one of SGD with the noise of the SDE, and tends to the SDE (notebook 04). Curves against $k/l$ that
 # coincide say that SGD is near it. The condition in what a probe measures is SVAG-5: at rest
 # $$ \|w\|^2\approx\frac{\eta\,(N + G/l)}{\lambda\,(2-\eta\lambda/l)}. $$
-# $l$ stands beside $G$ only: with $N\gg G$ nothing depends on $l$. Small minibatches are noisy; minibatches of 512 of 1438 samples are not:
+# $l$ stands beside $G$ only: with $N\gg G$ nothing depends on $l$. Small minibatches are noisy; minibatches of 512 of 1438 samples are not.
+# Under a schedule, equal times are equal $k/l$, and there `ScheduleLR` reads it:
 
 # %%
 wide = data.to(dtype=torch.float32)
@@ -184,8 +187,8 @@ wide = data.to(dtype=torch.float32)
 
 def svag_run(batch_size, amplification, lr, decay=0.05, units=100):
     net = mlp(64, width=16, norm="batch", rng=0)
-    sgd = torch.optim.SGD(net.parameters(), lr=lr, weight_decay=decay)
-    optimizer = SVAG(sgd, amplification)
+    optimizer = SVAG(torch.optim.SGD(net.parameters(), lr=1.0, weight_decay=decay), amplification)
+    scheduler = ScheduleLR(optimizer, lr)
     every = 4 * amplification
     norms, losses = [], []
 
@@ -196,33 +199,35 @@ def svag_run(batch_size, amplification, lr, decay=0.05, units=100):
                 losses.append(float(cross_entropy(net(wide.test_inputs), wide.test_targets)))
 
     with Probe(net, optimizer, cross_entropy, wide.minibatches(batch_size, rng=6), every=5 * every) as probe:
-        train(net, optimizer, cross_entropy, wide.minibatches(batch_size, rng=5), units * amplification, on_step=look)
+        train(net, optimizer, cross_entropy, wide.minibatches(batch_size, rng=5), units * amplification, scheduler=scheduler,
+              on_step=look)
     late = probe.dataset().sel(group="whole").isel(step=slice(1, None)).mean()
     return np.array(norms), np.array(losses), float(late.noise_trace), float(late.sq_grad)
 
 
-fig, axes = plt.subplots(2, 2, figsize=(9.4, 6), sharex=True, layout="constrained")
+fig, axes = plt.subplots(3, 2, figsize=(9.4, 8), sharex=True, layout="constrained")
 balance, at_rest = {}, {}
-for row, (batch_size, rate) in zip(axes, [(8, 0.2), (512, 2.0)], strict=True):
+for row, (batch_size, rate) in zip(axes, [(8, 0.2), (8, Cosine(0.4, n_steps=100)), (512, 2.0)], strict=True):
+    schedule = ", cosine" if isinstance(rate, Cosine) else ""
     for amplification in (1, 2, 4):
         norms, losses, N, G = svag_run(batch_size, amplification, rate)
-        balance[batch_size, amplification] = {"N/G": round(N / G, 2)}
+        balance[f"minibatches of {batch_size}{schedule}, l = {amplification}"] = {"N/G": round(N / G, 2)}
         if batch_size == 512:
             at_rest[amplification] = N, G, norms[len(norms) // 3:].mean()
         k = 4 * np.arange(len(norms))
         row[0].plot(k, norms, lw=1, label=f"$l={amplification}$")
         row[1].plot(k, losses, lw=1)
-    row[0].set(title=rf"minibatches of {batch_size}: $\|w\|^2$")
+    row[0].set(title=rf"minibatches of {batch_size}{schedule}: $\|w\|^2$")
     row[1].set(title="test loss")
 axes[0, 0].legend(fontsize=8)
-for ax in axes[1]:
+for ax in axes[-1]:
     ax.set(xlabel="effective step $k/l$");
 
 # %%
 balance
 
 # %% [markdown]
-# With noise in command the norm is blind to $l$. With signal in command $R$ falls with $l$ from the start, by the factor that SVAG-5 gives for the
+# With noise in command the norm is blind to $l$, under the schedule too. With signal in command $R$ falls with $l$ from the start, by the factor that SVAG-5 gives for the
 # measured ratios:
 
 # %%
