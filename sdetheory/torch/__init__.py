@@ -5,7 +5,7 @@
 | small nets with every normalisation, PreResNet | `nets` |
 | digits, teacher–student, minibatches by step number; CIFAR-10 from a folder; crops and mirrors | `data`, `cifar`, `augmentation` |
 | which parameters of my net are scale-invariant, and what breaks it | `invariance` |
-| norms, effective and intrinsic lr, angles, G and N along a run | `probes` |
+| norms, effective and intrinsic lr, angles, G and N along a run | `probes`, `gradient_moments` |
 | a schedule as an `LRScheduler`, on the clock of SVAG too | `schedules` |
 | a translated schedule as one | `schedulers` |
 | SVAG and noisy gradient descent as `Optimizer`s | `optimizers` |
@@ -25,8 +25,8 @@ try:
 except ImportError as error:
     raise ImportError('sdetheory.torch: expected torch to be installed, got none; pip install "sdetheory[torch]"') from error
 
-__all__ = ["augmentation", "cifar", "curvature", "data", "devices", "ensembles", "invariance", "nets", "optimizers", "probes",
-           "schedulers", "schedules", "training"]
+__all__ = ["augmentation", "cifar", "curvature", "data", "devices", "ensembles", "gradient_moments", "invariance", "nets",
+           "optimizers", "probes", "schedulers", "schedules", "training"]
 
 
 def __getattr__(name: str) -> _Any:

@@ -24,7 +24,7 @@ from torch import Tensor, nn
 from ..random import RNG, seed_sequence
 from ..validation import integer, number
 from .data import checked_batch
-from .probes import undisturbed
+from .gradient_moments import undisturbed
 
 __all__ = ["TopEigenvalue", "ntk", "ntk_top_eigenvalue", "sharpness"]
 

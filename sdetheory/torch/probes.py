@@ -1,10 +1,6 @@
 r"""What the theory speaks of, measured along a run of torch: every k steps, for the whole net and each scale-invariant group.
 
-With g_1 … g_M the gradients of M independent minibatches at the same weights and ḡ their mean,
-
-.. math:: \hat N = \frac1{M-1}\sum_j\|g_j-\bar g\|^2, \qquad \hat G = \|\bar g\|^2 - \hat N/M
-
-are unbiased for :math:`N = \operatorname{Tr}\Sigma(w)` and :math:`G = \|\nabla L(w)\|^2` (Ĝ can be negative). A
+G = ‖∇L‖² and N = Tr Σ are estimated by `gradient_moments` from M minibatches at the same weights, without bias. A
 scale-invariant group has :math:`S = (G+N)\|w\|^2` at unit norm (ILR-1), and with weight decay it tends to the norm of
 ILR-9 (of ILR-6 without momentum), on the clock of ILR-4 with lr/(1 − momentum) for lr; both as long as S stays as it is.
 A step of SVAG(l) has lr/l for lr and G + lN for G + N, which makes SVAG-5 of ILR-6.
@@ -13,7 +9,6 @@ A step of SVAG(l) has lr/l for lr and G + lN for G + N, which makes SVAG-5 of IL
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import contextmanager
 from html import escape
 from typing import Any
 
@@ -25,12 +20,12 @@ from torch import Tensor, nn
 from .. import __version__
 from ..theory.intrinsic_lr import momentum_angle, momentum_equilibrium_sq_norm, time_to_equilibrium
 from ..validation import integer, number
-from .data import Minibatches, checked_batch
-from .devices import own_random_state
+from .data import Minibatches
+from .gradient_moments import gradient_moments, undisturbed
 from .invariance import InvarianceReport
 from .live import in_sight
 
-__all__ = ["QUANTITIES", "Probe", "gradient_moments", "undisturbed"]
+__all__ = ["QUANTITIES", "Probe"]
 
 #: name -> what it is; each has dims (step, group)
 QUANTITIES = {
@@ -41,51 +36,6 @@ QUANTITIES = {
     "equilibrium_norm": "‖w‖ to come (ILR-9) if (G+N)‖w‖² stays", "equilibrium_angle": "angle of a step there (ILR-9)",
     "time_to_equilibrium": "steps of the optimizer to it (ILR-4)",
 }
-
-
-@contextmanager
-def undisturbed(model: nn.Module) -> Any:
-    """Leave buffers (running statistics) and torch's random state as they were; gradients are on, whoever calls."""
-    buffers = {name: buffer.clone() for name, buffer in model.named_buffers()}
-    try:
-        with own_random_state(model), torch.enable_grad():
-            yield
-    finally:
-        with torch.no_grad():
-            for name, buffer in model.named_buffers():
-                buffer.copy_(buffers[name])
-
-
-def gradient_moments(model: nn.Module, loss: Callable[..., Tensor], batches: Sequence[tuple[Tensor, Tensor]],
-                     groups: Mapping[str, Sequence[Tensor]]) -> tuple[float, dict[str, tuple[float, float]]]:
-    """Mean loss, and (Ĝ, N̂) of each group of parameters, from two or more independent minibatches.
-
-    Parameters
-    ----------
-    groups : name -> parameters of the model (with requires_grad).
-    """
-    if len(batches) < 2:
-        raise ValueError(f"batches: expected at least 2 minibatches for an unbiased estimate, got {len(batches)}")
-    every = list({id(p): p for params in groups.values() for p in params}.values())
-    mean: list[Tensor] = [torch.zeros_like(p, dtype=torch.float64) for p in every]
-    spread, losses = [0.0] * len(every), []
-    with undisturbed(model):
-        for j, (inputs, targets) in enumerate(batches, start=1):
-            checked_batch(inputs, targets)
-            value = loss(model(inputs), targets)
-            losses.append(float(value.detach()))
-            for i, g in enumerate(torch.autograd.grad(value, every, allow_unused=True)):
-                # Welford: the spread is summed from differences, however large the mean
-                fresh = torch.zeros_like(mean[i]) if g is None else g.detach().double()
-                before = fresh - mean[i]
-                mean[i] += before / j
-                spread[i] += float((before * (fresh - mean[i])).sum())
-    at = {id(p): i for i, p in enumerate(every)}
-    found = {}
-    for name, params in groups.items():
-        noise = sum(spread[at[id(p)]] for p in params) / (len(batches) - 1)
-        found[name] = (sum(float(mean[at[id(p)]].square().sum()) for p in params) - noise / len(batches), noise)
-    return float(np.mean(losses)), found
 
 
 class Probe:

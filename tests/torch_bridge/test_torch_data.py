@@ -14,9 +14,9 @@ from sdetheory.torch.cifar import FOLDER, cifar10
 from sdetheory.torch.curvature import ntk, ntk_top_eigenvalue, sharpness
 from sdetheory.torch.data import Minibatches, digits, teacher_student
 from sdetheory.torch.ensembles import Ensemble
+from sdetheory.torch.gradient_moments import gradient_moments
 from sdetheory.torch.invariance import scale_invariance
 from sdetheory.torch.nets import mlp
-from sdetheory.torch.probes import gradient_moments
 
 FILES = [*(f"data_batch_{i}" for i in range(1, 6)), "test_batch"]
 

@@ -12,10 +12,11 @@ from torch.nn.functional import cross_entropy
 from sdetheory.theory.svag import svag_equilibrium_sq_norm
 from sdetheory.torch.curvature import sharpness
 from sdetheory.torch.data import Minibatches, digits
+from sdetheory.torch.gradient_moments import gradient_moments
 from sdetheory.torch.invariance import scale_invariance
 from sdetheory.torch.nets import mlp
 from sdetheory.torch.optimizers import SVAG
-from sdetheory.torch.probes import QUANTITIES, Probe, gradient_moments
+from sdetheory.torch.probes import QUANTITIES, Probe
 from sdetheory.torch.training import train
 
 DATA = digits(dtype=torch.float64, flat=True)
