@@ -242,7 +242,8 @@ def test_ctrl_c_leaves_the_finished_claims_written(tmp_path):
     started = tmp_path / "started"
     waiting = {"before": f"with open({str(started)!r}, 'w') as f: f.write(str(os.getpid()))\n    time.sleep(600)"}
     papers = write_claims(tmp_path, {"toy_01_quick": {}, "toy_02_slow": waiting, "toy_03_later": {}})
-    process = command("run", "--papers", papers, "--output", tmp_path / "out", "--jobs", 1, start_new_session=True)
+    process = command("run", "--papers", papers, "--output", tmp_path / "out", "--jobs", 1, start_new_session=True,
+                      preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL))  # tests in the background ignore it
     deadline = time.monotonic() + 60
     while not (started.exists() and started.read_text()) and time.monotonic() < deadline:
         time.sleep(0.05)
