@@ -251,6 +251,8 @@ class _FixedStart:
         begin = first % period
         if period == 1 or begin + n <= period:
             return self.states[:, begin:begin + n]
+        if begin == 0 and n % period == 0:
+            return np.tile(self.states, n // period)
         return self.states.take(np.arange(begin, begin + n), axis=1, mode="wrap")
 
 

@@ -15,6 +15,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
+import numba
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
@@ -24,55 +25,52 @@ from ..validation import finite_array, integer, number
 __all__ = ["OutputCurvatureMap", "ReducedStart", "SumDifferenceMap", "UVMap", "UniversalMap"]
 
 
-TILE = 512  # lanes that are taken through all steps before the next ones: what they hold stays in the first cache
+TILE = 512  # lanes that are taken through the steps of a call before the next ones: what they hold stays in the first cache
+
+_one_lane = numba.njit(error_model="numpy", inline="always")
 
 
-@block_function
-def output_curvature_steps(X, S, D, step, n_steps, lr, width):
-    """(f, λ) → (f', λ'), n_steps times."""
-    for first in range(0, X.shape[1], TILE):
-        f, curvature = X[0, first:first + TILE], X[1, first:first + TILE]
-        eta, per_width, diverged = S[0, first:first + TILE], S[1, first:first + TILE], D[first:first + TILE]
-        for lane in range(f.size):
-            eta[lane] = per_lane(lr, first + lane)
-            per_width[lane] = per_lane(lr, first + lane) / per_lane(width, first + lane)
+@_one_lane
+def output_curvature(f, curvature, lr, lr_per_width):
+    """(f, λ) → (f', λ')."""
+    size, x = lr_per_width * (f * f), lr * curvature
+    return f * (1.0 - x + lr * size), curvature + size * (x - 4.0)
+
+
+@_one_lane
+def universal(x, y, _, __):
+    """(X, Y) → (X', Y')."""
+    factor = 1.0 - x + y
+    return x + y * (x - 4.0), y * (factor * factor)
+
+
+@_one_lane
+def sum_difference(p, q, lr_per_4_widths, _):
+    """(‖p‖², ‖q‖²) → ((1 − cf)²‖p‖², (1 + cf)²‖q‖²)."""
+    cf = lr_per_4_widths * (p - q)
+    shrink, grow = 1.0 - cf, 1.0 + cf
+    return p * (shrink * shrink), q * (grow * grow)
+
+
+# n_steps of a map of the rows X[0], X[1] with the parameters S[0], S[1], a tile of lanes after the other
+_STEPS = f"""
+for first in range(0, lanes, {TILE}):
+    tile = slice(first, first + {TILE})
+    a, b, p, q, diverged, a_before, b_before = X[0, tile], X[1, tile], S[0, tile], S[1, tile], D[tile], S[2, tile], S[3, tile]
+    a_before[:], b_before[:] = a, b
+    for _ in range(n_steps):
+        for lane in range(a.size):
+            a[lane], b[lane] = one_step(a[lane], b[lane], p[lane], q[lane])
+    new = 0.0
+    for lane in range(a.size):
+        new = max(new, 1.0 if first_divergence(diverged[lane], 0.0, a[lane], b[lane]) == 0.0 else 0.0)
+    if new > 0.0:  # the same steps again, and a look after each
+        a[:], b[:] = a_before, b_before
         for k in range(n_steps):
-            for lane in range(f.size):
-                size = per_width[lane] * (f[lane] * f[lane])
-                x = eta[lane] * curvature[lane]
-                new_f, new_curvature = f[lane] * (1.0 - x + eta[lane] * size), curvature[lane] + size * (x - 4.0)
-                f[lane], curvature[lane] = new_f, new_curvature
-                diverged[lane] = first_divergence(diverged[lane], step + k + 1, new_f, new_curvature)
-
-
-@block_function
-def universal_steps(X, S, D, step, n_steps):
-    """(X, Y) → (X', Y'), n_steps times."""
-    for first in range(0, X.shape[1], TILE):
-        x, y, diverged = X[0, first:first + TILE], X[1, first:first + TILE], D[first:first + TILE]
-        for k in range(n_steps):
-            for lane in range(x.size):
-                factor = 1.0 - x[lane] + y[lane]
-                new_x, new_y = x[lane] + y[lane] * (x[lane] - 4.0), y[lane] * (factor * factor)
-                x[lane], y[lane] = new_x, new_y
-                diverged[lane] = first_divergence(diverged[lane], step + k + 1, new_x, new_y)
-
-
-@block_function
-def sum_difference_steps(X, S, D, step, n_steps, lr, width):
-    """(‖p‖², ‖q‖²) → ((1 − cf)²‖p‖², (1 + cf)²‖q‖²), n_steps times."""
-    for first in range(0, X.shape[1], TILE):
-        p, q = X[0, first:first + TILE], X[1, first:first + TILE]
-        rate, diverged = S[0, first:first + TILE], D[first:first + TILE]
-        for lane in range(p.size):
-            rate[lane] = per_lane(lr, first + lane) / (4.0 * per_lane(width, first + lane))
-        for k in range(n_steps):
-            for lane in range(p.size):
-                cf = rate[lane] * (p[lane] - q[lane])
-                shrink, grow = 1.0 - cf, 1.0 + cf
-                new_p, new_q = p[lane] * (shrink * shrink), q[lane] * (grow * grow)
-                p[lane], q[lane] = new_p, new_q
-                diverged[lane] = first_divergence(diverged[lane], step + k + 1, new_p, new_q)
+            for lane in range(a.size):
+                a[lane], b[lane] = one_step(a[lane], b[lane], p[lane], q[lane])
+                diverged[lane] = first_divergence(diverged[lane], step + k + 1, a[lane], b[lane])
+"""
 
 
 class UVMap:
@@ -84,7 +82,9 @@ class UVMap:
     sweepable: ClassVar[tuple[str, ...]] = ("lr", "width")
     #: observables beside the states, as expressions of a lane's states and parameters
     derived: ClassVar[Mapping[str, str]] = {}
-    kernel: ClassVar[Any]
+    #: the map of two states and two parameters of a lane, and these parameters
+    one_step: ClassVar[Any]
+    parameters: ClassVar[tuple[str, str]] = ("0.0", "0.0")
 
     def __init__(self, *, width: int, lr: float) -> None:
         self.width = integer("width", width, at_least=1)
@@ -103,10 +103,13 @@ class UVMap:
         """The map, as many steps at once as the engine asks for."""
         bound = [f"{name} = P[{list(swept).index(name)}]" if name in swept else f"{name} = T[0, {column}]"
                  for column, name in enumerate(self.hyperparameters)]
-        call = f"steps(X, S, D, step, n_steps{''.join(', ' + name for name in self.hyperparameters)})"
-        return Program(rows=self.dim, noise=(), advance="\n".join([*bound, call]),
-                       observables=self._observables(observe, bound), scratch=2, lanes=8 * TILE, marks_divergence=True,
-                       functions={"steps": self.kernel, "per_lane": per_lane})
+        values = [f"{name}_ = per_lane({name}, lane)" for name in self.hyperparameters]
+        rows = [f"S[{row}, lane] = {value}" for row, value in enumerate(self.parameters)]
+        lane_by_lane = [f"    {line}" for line in (*values, *rows, "pass")]
+        advance = "\n".join([*bound, "for lane in range(lanes):", *lane_by_lane, _STEPS])
+        return Program(rows=self.dim, noise=(), advance=advance, observables=self._observables(observe, bound), scratch=4,
+                       lanes=8 * TILE, marks_divergence=True,
+                       functions={"one_step": self.one_step, "first_divergence": first_divergence, "per_lane": per_lane})
 
     def _observables(self, observe: Any, bound: list[str]) -> tuple[Observable, ...]:
         wanted = self.states if observe is None else [observe] if isinstance(observe, str) else list(observe)
@@ -149,7 +152,8 @@ class OutputCurvatureMap(UVMap):
     states = ("f", "curvature")
     derived: ClassVar = {"loss": "0.5 * (f * f)", "scaled_curvature": "lr_ * curvature",
                          "scaled_sq_output": "lr_ * lr_ * (f * f) / width_"}
-    kernel = staticmethod(output_curvature_steps)
+    one_step = staticmethod(output_curvature)
+    parameters = ("lr_", "lr_ / width_")
 
     @staticmethod
     def reduce(w: ArrayLike) -> NDArray[np.float64]:
@@ -173,7 +177,7 @@ class UniversalMap(UVMap):
     states = ("X", "Y")
     hyperparameters = ()
     sweepable = ()
-    kernel = staticmethod(universal_steps)
+    one_step = staticmethod(universal)
 
     def __init__(self) -> None:
         pass
@@ -208,7 +212,8 @@ class SumDifferenceMap(UVMap):
     derived: ClassVar = {"f": "(sq_sum - sq_difference) / (4.0 * math.sqrt(width_))",
                          "curvature": "(sq_sum + sq_difference) / (2.0 * width_)",
                          "loss": "0.5 * ((sq_sum - sq_difference) * (sq_sum - sq_difference)) / (16.0 * width_)"}
-    kernel = staticmethod(sum_difference_steps)
+    one_step = staticmethod(sum_difference)
+    parameters = ("lr_ / (4.0 * width_)", "0.0")
 
     @staticmethod
     def reduce(w: ArrayLike) -> NDArray[np.float64]:
