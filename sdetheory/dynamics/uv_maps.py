@@ -19,7 +19,7 @@ import numba
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from ..kernels import Observable, Program, block_function, first_divergence, per_lane
+from ..kernels import Observable, Program, first_divergence, per_lane
 from ..validation import finite_array, integer, number
 
 __all__ = ["OutputCurvatureMap", "ReducedStart", "SumDifferenceMap", "UVMap", "UniversalMap"]
