@@ -105,7 +105,7 @@ class UVMap:
                  for column, name in enumerate(self.hyperparameters)]
         values = [f"{name}_ = per_lane({name}, lane)" for name in self.hyperparameters]
         rows = [f"S[{row}, lane] = {value}" for row, value in enumerate(self.parameters)]
-        lane_by_lane = [f"    {line}" for line in (*values, *rows, "pass")]
+        lane_by_lane = [f"    {line}" for line in (*values, *rows)]
         advance = "\n".join([*bound, "for lane in range(lanes):", *lane_by_lane, _STEPS])
         return Program(rows=self.dim, noise=(), advance=advance, observables=self._observables(observe, bound), scratch=4,
                        lanes=8 * TILE, marks_divergence=True,
