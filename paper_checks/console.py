@@ -80,7 +80,7 @@ def table(results: Iterable[dict[str, Any]], out: TextIO | None = None) -> str:
 
     `worst` is the largest |measured − predicted| / margin of a claim's comparisons: up to 1 they agree.
     """
-    out = out or sys.stdout
+    results, out = list(results), out or sys.stdout
     head = ("id", "title", "status", "compared", "worst", "control", "seconds")
     rows = [(r["id"], readable(r["title"]), f"{MARKS[r['status']]} {r['status']}", str(len(r["evidence"])),
              _number(worst_margin_ratio(r["evidence"])), _control(r["negative_control"]), f"{r['seconds']:.1f}")
@@ -99,6 +99,8 @@ def table(results: Iterable[dict[str, Any]], out: TextIO | None = None) -> str:
         cells = line(row)
         cells[2] = _coloured(cells[2], row[2].split()[1], out)
         lines.append("  ".join(cells))
+    if any(r["negative_control"].get("unstated") for r in results):
+        lines.append("(control: its power; 2ρ: that to see twice the resolution, where theory states no shift)")
     return "\n".join(lines)
 
 
