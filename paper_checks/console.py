@@ -100,7 +100,7 @@ def table(results: Iterable[dict[str, Any]], out: TextIO | None = None) -> str:
         cells[2] = _coloured(cells[2], row[2].split()[1], out)
         lines.append("  ".join(cells))
     if any(r["negative_control"].get("unstated") for r in results):
-        lines.append("(control: its power; 2ρ: that to see twice the resolution, where theory states no shift)")
+        lines.append("(2ρ: the power to see twice the resolution, where theory states no shift)")
     return "\n".join(lines)
 
 

@@ -322,13 +322,16 @@ def test_the_table_fits_the_terminal(monkeypatch):
 
 
 def test_the_table_says_at_which_shift_the_power_of_a_control_is():
-    def line(**control):
+    def lines(**control):
         return table([{"id": "A-1", "title": "a", "status": "confirmed", "evidence": [], "seconds": 1.0,
-                       "negative_control": {"status": "refuted", **control}}]).splitlines()[-1]
+                       "negative_control": {"status": "refuted", **control}}]).splitlines()[2:]
 
-    assert "refuted (>0.999)" in line(power=0.9999, unstated=[])
-    assert "refuted (2ρ: 0.900)" in line(power=0.9, unstated=["x"])
-    assert "refuted (" not in line(power=None)
+    (line,) = lines(power=0.9999, unstated=[])
+    assert "refuted (>0.999)" in line
+    line, explained = lines(power=0.9, unstated=["x"])
+    assert "refuted (2ρ: 0.900)" in line and "2ρ: the power to see twice the resolution" in explained
+    (line,) = lines(power=None)
+    assert "refuted (" not in line
 
 
 @pytest.mark.parametrize("text, expected", [
