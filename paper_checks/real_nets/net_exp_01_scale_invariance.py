@@ -26,7 +26,7 @@ NORMS = {"batch": ("mlp", "cnn", "preresnet"), "layer": ("mlp", "cnn", "preresne
 STARTS, BATCH = on_device(4, 16), 16  # initialisations a net; the statements are about each
 FACTORS = (0.3, 3.0)  # no powers of 2, for which floating point is exact
 NAMES = ("<gradient, w>", "gradient at cw", "Hessian at cw", "Hessian times w")
-RESOLUTION = 1e-5  # relative to the largest gradient or curvature met
+RESOLUTION = 1e-4  # relative to the largest gradient or curvature met; rounding may reach 2e-5 in the worst conditioned of 300 nets
 UNIT = np.finfo(np.float64).eps / 2
 PROBE = 1e-8
 # roundings in series of an entry: sums over at most 64 inputs and 16 samples of 64 positions, forward, backward and again for
@@ -126,12 +126,16 @@ def simulation(run: Run) -> dict[str, Exact]:
 
 
 def broken(run: Run) -> dict[str, Exact]:
-    """The control, by kind of normalisation: its last layer trained; and no normalisation. The one nearest to holding counts."""
+    """The control, by kind of normalisation: its last layer trained; and no normalisation.
+
+    The statement that is nearest to holding counts, in the median net: of a single one, ⟨∇L, w⟩ may vanish by chance.
+    """
     evidence = {}
     for norm in NORMS:
         pairs = (_measured(run, norm, last_layer="trained"), _measured(run, "none", shown=norm))
         run.data[norm] = pairs
-        evidence[norm] = Exact(min(float(found.min()) for found, _ in pairs), max(float(bound.max()) for _, bound in pairs))
+        evidence[norm] = Exact(min(float(np.median(found, axis=0).min()) for found, _ in pairs),
+                               max(float(bound.max()) for _, bound in pairs))
     return evidence
 
 
@@ -169,6 +173,7 @@ claim = Claim(
     prediction=dict.fromkeys(NORMS, 0.0),
     simulation=simulation,
     resolution=dict.fromkeys(NORMS, RESOLUTION),
-    negative_control=Control("the same nets with their last layer trained, and without normalisation", simulation=broken),
+    negative_control=Control("the same nets with their last layer trained, and without normalisation: each, in the median net",
+                             simulation=broken),
     figure=figure,
 )
