@@ -20,7 +20,7 @@ from paper_checks.real_nets.full_batch import BY_DEPTH, DIVERGED, Descent, Nets,
 from paper_checks.real_nets.machine import on_device
 from sdetheory.claims import Claim, Control, Run
 from sdetheory.evidence import Between
-from sdetheory.stats import mean_estimate
+from sdetheory.stats import mean_estimate, quantile_estimate
 
 requires = ("torch",)
 
@@ -64,9 +64,10 @@ def simulation(run: Run) -> dict[str, Any]:
     for name, descent in run.data["runs"].items():
         lazy, catapult, divergent = (_at(descent, c) for c in MULTIPLES)
         values = {STAYS: np.log(lazy.end / lazy.start), GROWS: np.log(catapult.losses.max(1) / catapult.losses[:, 0]),
-                  FITS: np.log10(catapult.losses[:, -1] / catapult.losses[:, 0]), ENDS: catapult.lr * catapult.end,
-                  DIVERGES: np.log10(np.minimum(divergent.losses.max(1) / divergent.losses[:, 0], DIVERGED))}
+                  FITS: np.log10(catapult.losses[:, -1] / catapult.losses[:, 0]), ENDS: catapult.lr * catapult.end}
+        peaks = np.log10(np.minimum(divergent.losses.max(1) / divergent.losses[:, 0], DIVERGED))
         found |= {f"{name}: {mark}": mean_estimate(value) for mark, value in values.items()}
+        found[f"{name}: {DIVERGES}"] = quantile_estimate(peaks, 0.5)  # one in 100 three-layer ReLU nets has its edge beyond 12
     return found
 
 
@@ -105,7 +106,7 @@ claim = Claim(
     statement=rf"Tanh and ReLU nets of two layers (width {WIDTHS[1]}) and three (width {WIDTHS[2]}; NTK parametrisation, squared "
               r"error on 16 teacher samples, gradient descent), means over initialisations: at $\eta\lambda_0=1$ the curvature stays "
               r"within 10 % (20 % in three layers); at 3 the loss first grows, then falls at least tenfold, and ends where "
-              r"$\eta\lambda<2$; at 12 it diverges.",
+              r"$\eta\lambda<2$; at 12 it diverges (the median).",
     empirical=True,
     prediction={name: Between(-LAZY[depth], LAZY[depth]) if mark == STAYS else PREDICTED[mark]
                 for name, (depth, mark) in NAMES.items()},

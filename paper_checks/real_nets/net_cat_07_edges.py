@@ -27,9 +27,9 @@ requires = ("torch",)
 WIDTH, STEPS = on_device(128, 2048), on_device(150, 1000)
 LAZY_GRID = np.arange(1.2, 2.71, 0.1)
 DIVERGENT_GRID = np.arange(3.0, 7.6, 0.5)
-# Edges of single initialisations spread by 0.1 to 0.2 and 0.3 to 0.7: 32 of them (24 in quick mode) tell medians within 0.3 and 0.8.
+# Edges of single initialisations spread by 0.1 to 0.2 and 0.3 to 0.7: 32 of them (24 in quick mode) tell medians within 0.4 and 0.8.
 SEEDS = {"quick": 24, "default": 32, "thorough": 384}
-RHO = {"lazy edge": 0.5, "divergence edge": 1.5}
+RHO = {"lazy edge": 0.7, "divergence edge": 1.5}
 # Half a step of the grid; and just beyond 2 a catapult ends at 4/η − λ_0 (CAT-4), which is below 0.9 λ_0 from 4/1.9 on only, where
 # the O(1/√width) by which the curvature of a finite net moves anyway moves the edge by as much.
 BIAS = {"lazy edge": 0.05 + 4 / 1.9 - 2 + WIDTH**-0.5, "divergence edge": 0.25}

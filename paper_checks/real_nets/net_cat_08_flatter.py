@@ -2,7 +2,7 @@ r"""NET-CAT-8: beyond 2/λ_0 the descent ends flatter and, on these nets, classi
 
 .. math:: \lambda_\infty(\eta) \text{ falls for } 2 < \eta\lambda_0 < 4
 
-A measurement over initialisations: two-layer tanh and ReLU nets of width 64, squared error on the parity of 64 digits,
+A measurement of medians over initialisations: two-layer tanh and ReLU nets of width 64, squared error on the parity of 64 digits,
 :math:`\eta\lambda_0` = 1, 1.8 (lazy) and 2.5, 3.2 (catapult), the same number of steps for each; accuracy on 359 test digits,
 that at 3.2 against the better of the two lazy ones of the same initialisation: within 2 percentage points, if not better. Clock: none.
 """
@@ -19,7 +19,7 @@ from paper_checks.real_nets.full_batch import ACTIVATIONS, Nets, descend
 from paper_checks.real_nets.machine import on_device
 from sdetheory.claims import Claim, Control, Run
 from sdetheory.evidence import Between
-from sdetheory.stats import mean_estimate
+from sdetheory.stats import quantile_estimate
 
 requires = ("torch",)
 
@@ -55,12 +55,13 @@ def _runs(run: Run) -> dict[str, tuple[np.ndarray, np.ndarray]]:
 
 
 def simulation(run: Run) -> dict[str, Any]:
-    """Paired over initialisations."""
+    """Paired over initialisations; one that diverged counts as all wrong and as sharp as can be, which moves no median far."""
     run.data["runs"] = _runs(run)
     found: dict[str, Any] = {}
     for activation, (accuracy, curvature) in run.data["runs"].items():
-        values = {GAINED: accuracy[3] - accuracy[:2].max(0), AT_EDGE: curvature[2] - curvature[1], BEYOND: curvature[3] - curvature[2]}
-        found |= {f"{activation}: {mark}": mean_estimate(value) for mark, value in values.items()}
+        gained = np.nan_to_num(accuracy[3] - accuracy[:2].max(0), nan=-1.0)
+        falls = np.nan_to_num(np.diff(curvature[1:], axis=0), nan=10.0)
+        found |= {f"{activation}: {mark}": quantile_estimate(value, 0.5) for mark, value in zip(MARKS, (gained, *falls), strict=True)}
     return found
 
 
@@ -71,8 +72,9 @@ def figure(run: Run) -> Figure:
         for ax, values, label in zip(row, (np.exp(curvature), accuracy),
                                      (r"curvature at the end, $\lambda_\infty/\lambda_0$", "test accuracy"), strict=True):
             ax.plot(MULTIPLES, values, color="0.7", lw=0.6)
-            ax.errorbar(MULTIPLES, values.mean(1), 2 * values.std(1) / np.sqrt(values.shape[1]), color="tab:blue", marker="o", ms=4,
-                        capsize=2, label="mean ± 2 s.e.")
+            middle, spread = np.nanmean(values, 1), np.nanstd(values, 1)
+            ax.errorbar(MULTIPLES, middle, 2 * spread / np.sqrt(values.shape[1]), color="tab:blue", marker="o", ms=4, capsize=2,
+                        label="mean ± 2 s.e.")
             ax.axvline(2, color="0.5", ls="--", lw=1)
             ax.set_title(f"two layers, {activation.replace('relu', 'ReLU')}", fontsize=10.5)
             ax.set_ylabel(label)
@@ -89,7 +91,7 @@ claim = Claim(
     title="Flatter after the catapult, accuracy within 2 points",
     paper="catapult",
     statement=rf"Two-layer tanh and ReLU nets of width {WIDTH}, squared error on the parity of {SAMPLES} digits, {STEPS} steps, "
-              r"means over initialisations: $\lambda_\infty$ falls from $\eta\lambda_0=1.8$ to 2.5 to 3.2, and the test accuracy at "
+              r"medians over initialisations: $\lambda_\infty$ falls from $\eta\lambda_0=1.8$ to 2.5 to 3.2, and the test accuracy at "
               r"3.2 is less than the better one of $\eta\lambda_0=1$ and 1.8 by 2 percentage points at most.",
     empirical=True,
     prediction={name: PREDICTED[mark] for name, mark in NAMES.items()},
