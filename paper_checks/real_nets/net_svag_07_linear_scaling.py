@@ -26,8 +26,9 @@ requires = ("torch",)
 BATCH, LR, DECAY = 8, 0.05, 0.05  # at kappa = 1
 KAPPAS = (1, 4, 16)
 WAIT, WINDOW, EVERY = 800, 400, 5  # at kappa = 1, in steps: WAIT is 8/(4λ_e); at κ both are shorter by κ, but 100 at least
-# members differ by 10 to 15 % in what the balance compares, and by as much in G: 64 of them, 16 in quick mode
-MEMBERS = 64
+# members differ by 10 to 15 % in what the balance compares, and by as much in G: 64 of them, 32 in quick mode, where
+# fewer would leave the logarithm of a small G too wide
+MEMBERS = {"quick": 32, "default": 64, "thorough": 1024}
 RHO = {"balance at 1": 0.3, "balance at 4": 0.3, "balance at 16": 0.3, "room at 4": 2.0, "room at 16": 2.0}
 
 
@@ -38,7 +39,7 @@ def _runs(run: Run) -> dict[int, np.ndarray]:
 
     from sdetheory.torch.ensembles import train_ensemble
 
-    data, loss, n, found = dataset(), torch.nn.functional.cross_entropy, run.paths(MEMBERS), {}
+    data, loss, n, found = dataset(), torch.nn.functional.cross_entropy, MEMBERS[run.mode], {}
     for kappa, seed in zip(KAPPAS, run.rng.spawn(len(KAPPAS)), strict=True):
         for_nets, for_batches, for_gradients = seed.spawn(3)
         members, batches = nets(n, for_nets, 0.5), data.minibatches(kappa * BATCH, rng=for_batches)
