@@ -36,9 +36,9 @@ RATES = (0.05, 0.025, 0.0125)  # lambda_e; on the way q falls to e^{−1/λ_e} =
 LRS = (1e-3, 1e-2, 1e-1)  # with ‖w_0‖ = 1 that is u_0; u grows by e^{2λ_e} a step and is 1 after 280 steps at most
 POINTS = len(RATES) * len(LRS)
 BURN, STEPS = 1000, 3000
-# Exponents of single paths vary by 15 to 20 %, a ratio of means by 2^{1/2} of that: with 300 paths (75 in quick mode) of map
-# and of descent z·se is 6 % (14 %), and 5 % (10 %) for an exponent by itself: 0.005 (0.01) for the largest.
-PATHS = 300
+# Exponents of single paths vary by 15 to 20 %, a ratio of means by 2^{1/2} of that: with 300 paths (180 in quick mode) of map
+# and of descent z·se is 6 to 8 % (8 to 11 %), and 5 % (7 %) for an exponent by itself: 0.005 (0.007) for the largest.
+PATHS = {"quick": 180, "default": 300, "thorough": 4800}
 FLOW_TIMES, FLOW_DT, FLOW_DECAY = (0.25, 0.5, 0.75, 1.0), 1 / 256, 1.0
 
 
@@ -103,7 +103,7 @@ def _of_the_map(n: int, seed: np.random.SeedSequence, rate: float) -> np.ndarray
 
 def _compared(run: Run, decay_factor: float = 1.0) -> dict[str, Any]:
     """Exponents of GD at each (λ_e, η) beside that of the map at λ_e; the control changes the decay."""
-    n = run.paths(PATHS)
+    n = PATHS[run.mode]
     ratios, exponents, losses, maps = [], [], [], []
     for rate, seed in zip(RATES, run.rng.spawn(len(RATES)), strict=True):
         of_map, *seeds = seed.spawn(1 + len(LRS))
