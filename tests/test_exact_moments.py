@@ -66,6 +66,7 @@ def test_moments_are_those_of_all_paths(kind, loss):
                               near_miss_outcomes(loss, lr, decay, r)),
     }[kind]()
     p, w = tree(rule, START[loss.dim], 3, outcomes)
+    # numbers of order 1, summed in blocks over a few thousand outcomes: some hundred eps; a covariance also cancels squares
     moments = affine_moments(rule, START[loss.dim], [0, 3], order=order)
     for powers in itertools.product(range(order + 1), repeat=loss.dim):
         if sum(powers) <= order:
@@ -80,6 +81,7 @@ def test_moments_of_noisy_gd_are_those_of_gaussian_noise(loss):
     lr, w0 = 0.3, np.array(START[loss.dim])
     moments = affine_moments(NoisyGD(loss, lr=lr), w0, 1, order=4)
     mean, covariance = w0 - lr * loss.gradient(w0), lr**2 * loss.noise.covariance(w0)
+    # some hundred eps of E w², from which the square of the mean is taken away: up to 100 times as much of a covariance
     np.testing.assert_allclose(moments.mean[0], mean, rtol=1e-13)
     np.testing.assert_allclose(moments.covariance[0], covariance, rtol=1e-11, atol=1e-14)
     variance, power = covariance[0, 0], (4,) + (0,) * (loss.dim - 1)
@@ -93,6 +95,7 @@ def test_many_steps_at_once_are_the_same_as_one_by_one():
     rule = sdt.SGD(PLANE, lr=0.2)
     jump = affine_moments(rule, [1.0, -0.5], 200)
     walk = affine_moments(rule, [1.0, -0.5], np.arange(201))
+    # 200 contracting steps keep the last few roundings; what is left of the start is 0.8 to the 200
     np.testing.assert_allclose(jump.tensors[0], walk.tensors[-1], rtol=1e-11, atol=1e-13)
     np.testing.assert_allclose(walk.tensors[-1], stationary_moments(rule).tensors[0], rtol=1e-10, atol=1e-12)
 
@@ -185,6 +188,7 @@ def test_stationary_covariances_agree_with_exact_moments_and_closed_forms():
     for amplification in (1, 4):
         found = svag_stationary_covariance(PLANE.mean_matrix, sigma, lr=0.3, amplification=amplification)
         rule = SVAG(loss, lr=0.3, amplification=amplification)
+        # linear systems whose condition is 1 over the contraction of a step, l/η at most: some hundred eps times 1e2
         np.testing.assert_allclose(stationary_moments(rule).covariance[0], found, rtol=1e-11, atol=1e-14)
         values, vectors = np.linalg.eigh(PLANE.mean_matrix)
         entries = theory.svag_stationary_covariance(

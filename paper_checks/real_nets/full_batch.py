@@ -82,7 +82,7 @@ class Nets:
         for w in weights:
             torch.nn.utils.vector_to_parameters(w, self._net.parameters())
             found.append(sharpness(self._net, lambda f, y: (f.flatten() - y).square().mean() / 2, self.inputs, self.targets,
-                                   tolerance=1e-8))
+                                   tolerance=1e-8))  # of Lanczos; what is reached is returned, and enters the margin
         return np.array([top.value for top in found]), np.array([top.residual for top in found])
 
     def outputs(self, weights: Any, inputs: Any) -> NDArray[np.float64]:

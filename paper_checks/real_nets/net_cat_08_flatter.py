@@ -72,9 +72,7 @@ def figure(run: Run) -> Figure:
         for ax, values, label in zip(row, (np.exp(curvature), accuracy),
                                      (r"curvature at the end, $\lambda_\infty/\lambda_0$", "test accuracy"), strict=True):
             ax.plot(MULTIPLES, values, color="0.7", lw=0.6)
-            middle, spread = np.nanmean(values, 1), np.nanstd(values, 1)
-            ax.errorbar(MULTIPLES, middle, 2 * spread / np.sqrt(values.shape[1]), color="tab:blue", marker="o", ms=4, capsize=2,
-                        label="mean ± 2 s.e.")
+            ax.plot(MULTIPLES, np.nanmedian(values, 1), "o-", ms=4, color="tab:blue", label="median")
             ax.axvline(2, color="0.5", ls="--", lw=1)
             ax.set_title(f"two layers, {activation.replace('relu', 'ReLU')}", fontsize=10.5)
             ax.set_ylabel(label)

@@ -103,6 +103,7 @@ def circle_reference() -> tuple[float, float]:
         r, lower, upper = sq_radius(t), np.append(1.0, m[:-1]), np.append(m[1:], 0.0)
         return -CURVATURE * n / (2 * r) * (lower - upper) - 2 * LR * NOISE**2 * n**2 / r**2 * m
 
+    # 1e-10 a step, over some hundred steps, is far below the 1e-3 and more that the resolutions of these numbers come to
     ends = solve_ivp(rate, (0, TIME), np.cos(2 * n * ANGLE), method="LSODA", rtol=1e-10, atol=1e-12).y[:, -1]
     return sq_radius(TIME) ** 2, CURVATURE / 4 * (1 + ends[0])
 
