@@ -12,22 +12,25 @@ from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import sympy
-import xarray as xr
 from numpy.typing import ArrayLike, NDArray
 
 from . import __version__
-from .ensemble import Plan, run_ensemble, thread_count
-from .ensemble_dataset import check_memory, dataset
-from .kernels import Program
+from .engine.ensemble import run_ensemble, thread_count
+from .engine.dataset import check_memory, dataset
+from .engine import Program
+from .engine.plan import Plan
 from .random import seed_sequence, stream_key
 from .schemes import get as get_scheme
 from .schemes.program import sde_program
 from .sde import SDE
 from .validation import finite_array, integer, number
+
+if TYPE_CHECKING:
+    import xarray as xr
 
 __all__ = ["simulate"]
 
@@ -120,7 +123,8 @@ def simulate(process: Any, x0: Any, *, n_steps: int | None = None, t1: float | N
                 per_path=_PerPath(tuple(grid.values()), n_paths), schedules=np.ascontiguousarray(schedules, dtype=np.float64),
                 save_steps=save_steps.astype(np.int64),
                 keys=(int(stream_key(seeds, _stream(program, 0))), int(stream_key(seeds, _stream(program, 1)))),
-                scales=clock.scales, t0=clock.t0, dt=clock.dt, substeps=clock.substeps, keep_paths=keep_paths, single=single)
+                scales=clock.scales, t0=clock.t0, dt=clock.dt, substeps=clock.substeps, keep_paths=keep_paths, single=single,
+                seed=f"entropy {seeds.entropy}, spawn key {seeds.spawn_key}")
     check_memory(plan, thread_count(n_threads), memory_limit)
     values, diverged = run_ensemble(plan, executor=executor, n_threads=n_threads, chunk_size=chunk_size, progress=progress,
                                     checkpoint=checkpoint)

@@ -16,8 +16,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy import special
 
-from .kernels import block_function
-from .random import fill_normals
+from .engine import block_function
+from .random.fill import fill_normals
 from .validation import integer, number
 
 __all__ = ["UniformSphere", "area", "distance", "exponential", "exponential_block", "great_circle", "harmonics_count",

@@ -11,7 +11,7 @@ import sympy
 import sdetheory as sdt
 from sdetheory.dynamics.assembly import Assembly
 from sdetheory.dynamics.update_rule import UpdateRule
-from sdetheory.kernels import BlockFunction, block_function, per_lane
+from sdetheory.engine import BlockFunction, block_function, per_lane
 from sdetheory.losses import Loss
 from sdetheory.schemes.scheme import Scheme, numpy_step
 from sdetheory.stats import mean_estimate

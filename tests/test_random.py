@@ -16,29 +16,19 @@ from fractions import Fraction
 import mpmath
 import numpy as np
 import pytest
-from numba import njit
 from scipy import special, stats
 
-from sdetheory import philox, random
-from sdetheory.noise_kernels import (
-    fill_normals,
-    fill_normals_in_time,
-    fill_three_point,
-    fill_three_point_in_time,
-    fill_two_point,
-    fill_two_point_in_time,
-    fill_uniforms,
-    fill_uniforms_in_time,
-)
+from sdetheory import random
+from sdetheory.engine.compilation import compiled_now
+from sdetheory.engine.instructions import Real
+from sdetheory.random import fill_normals, fill_three_point, fill_two_point, fill_uniforms, philox
 
 EPS = 2.0**-52
 ALARM, TESTS = 1e-3, 40
 Z = stats.norm.isf(ALARM / TESTS / 2)
 KEY = random.stream_key(20261122, "path")
-FILLS = {"normal": (fill_normals, fill_normals_in_time, random.normals),
-         "uniform": (fill_uniforms, fill_uniforms_in_time, random.uniforms),
-         "two_point": (fill_two_point, fill_two_point_in_time, random.two_point),
-         "three_point": (fill_three_point, fill_three_point_in_time, random.three_point)}
+FILLS = {"normal": (fill_normals, random.normals), "uniform": (fill_uniforms, random.uniforms),
+         "two_point": (fill_two_point, random.two_point), "three_point": (fill_three_point, random.three_point)}
 KNOWN_ANSWERS = [  # Random123, kat_vectors, philox4x32 10
     ("00000000 00000000 00000000 00000000", "00000000 00000000", "6627e8d5 e169c58d bc57ac4c 9b00dbd8"),
     ("ffffffff ffffffff ffffffff ffffffff", "ffffffff ffffffff", "408f276d 41c83b0e a20bc7c6 6d5451fd"),
@@ -48,46 +38,51 @@ KNOWN_ANSWERS = [  # Random123, kat_vectors, philox4x32 10
 def fill(kind, rows, lanes, path=0, index=0, key=KEY, scale=1.0, in_time=False):
     """Noise of `kind` as (rows, lanes), whichever way it was made; every entry is written or the NaN shows."""
     out = np.full((lanes, rows) if in_time else (rows, lanes), np.nan)
-    FILLS[kind][in_time](out, path, index, key, *(() if kind == "uniform" else (scale,)))
+    FILLS[kind][0](out, path, index, key, *(() if kind == "uniform" else (scale,)), in_time=in_time)
     return out.T if in_time else out
 
 
 def twin(kind, rows, lanes, path=0, index=0, key=KEY):
-    return FILLS[kind][2](key, path + np.arange(lanes), index + np.arange(rows)[:, None])
+    return FILLS[kind][1](key, path + np.arange(lanes), index + np.arange(rows)[:, None])
 
 
 def words(text):
     return [int(word, 16) for word in text.split()]
 
 
-@njit
-def evaluate(u, r, logs, sines, cosines):
-    for i in range(u.size):
-        logs[i] = philox.minus_log(u[i])
-        sines[i], cosines[i] = philox.sin_cos_half_pi(r[i])
+def evaluate(formula, *columns):
+    """The results of a formula of `random.philox` on arrays of words or of floats, compiled: one array a result."""
+    columns = [np.ascontiguousarray(column) for column in np.broadcast_arrays(*columns)]
+    n, found = columns[0].size, []
+
+    def body(k, size, *addresses):
+        with k.loop(size) as i:
+            given = [(k.real if column.dtype == float else k.integer)(address, i)
+                     for column, address in zip(columns, addresses, strict=False)]
+            results = formula(*given)
+            results = results if isinstance(results, tuple) else (results,)
+            if not found:
+                found.extend(isinstance(result, Real) for result in results)
+            for j, result in enumerate(results):
+                k.put_real(addresses[-1], i * len(results) + j, result if isinstance(result, Real) else result.as_real())
+
+    call, out = compiled_now("i" * (len(columns) + 2), body), np.empty(4 * n)
+    assert call(n, *(column.ctypes.data for column in columns), out.ctypes.data) == 0
+    numbers = out[:n * len(found)].reshape(n, len(found))
+    return [numbers[:, j].copy() if real else numbers[:, j].copy().view(np.uint64) for j, real in enumerate(found)]
 
 
-@njit
-def philox_words(path, block, key):
-    return philox.philox(path, block, key)
-
-
-@njit
-def uniform_of_word(word):
-    return philox.uniform_of_word(word)
-
-
-@njit
-def pairs(a, b, first, second):
-    for i in range(a.size):
-        first[i], second[i] = philox.normal_pair(a[i], b[i], 1.0)
+def words_of(*numbers):
+    return [np.atleast_1d(np.asarray(number, np.uint64)) for number in numbers]
 
 
 def normal_pairs(a, b):
-    a, b = (np.ascontiguousarray(x) for x in np.broadcast_arrays(np.asarray(a, np.uint64), np.asarray(b, np.uint64)))
-    first, second = np.empty(a.size), np.empty(a.size)
-    pairs(a, b, first, second)
-    return first, second
+    a, b = words_of(a, b)
+    return tuple(evaluate(lambda a, b: philox.normal_pair(a, b, one(a)), a, b))
+
+
+def one(word):
+    return (word & 0).rounded() + 1.0
 
 
 # The generator
@@ -97,7 +92,8 @@ def normal_pairs(a, b):
 def test_kernel_and_twin_give_the_known_answers_of_random123(counter, key, answer):
     c, k, expected = words(counter), words(key), words(answer)
     assert random.philox_numpy(c, k).tolist() == expected
-    a, b = philox_words(np.uint64(c[0] | c[1] << 32), np.uint64(c[2] | c[3] << 32), np.uint64(k[0] | k[1] << 32))
+    ((a,), (b,)) = evaluate(philox.philox, *words_of(c[0] | c[1] << 32, c[2] | c[3] << 32, k[0] | k[1] << 32))
+    a, b = int(a), int(b)
     assert [a >> 32, a & 0xFFFFFFFF, b >> 32, b & 0xFFFFFFFF] == expected
 
 
@@ -171,7 +167,7 @@ def test_same_bits_with_narrow_vectors_and_without_fused_multiply_add(processor,
     program = ("import hashlib, numpy as np; from sdetheory.random import *; z = np.empty((66, 37))\n"
                "fill_normals(z, 3, 5, stream_key(1, 'path'), 0.1); print(hashlib.sha256(z.tobytes()).hexdigest())")
     z = fill("normal", 66, 37, 3, 5, random.stream_key(1, "path"), 0.1)
-    environment = os.environ | processor | {"NUMBA_CACHE_DIR": str(tmp_path), "PYTHONPATH": os.pathsep.join(sys.path)}
+    environment = os.environ | processor | {"SDETHEORY_CACHE": str(tmp_path), "PYTHONPATH": os.pathsep.join(sys.path)}
     answer = subprocess.run([sys.executable, "-c", program], env=environment, capture_output=True, text=True, check=True)
     assert answer.stdout.strip() == hashlib.sha256(z.tobytes()).hexdigest()
 
@@ -191,8 +187,7 @@ def test_log_sin_and_cos_are_within_2e_15_of_libm_and_within_their_stated_bounds
     g = np.random.default_rng(1)
     u = np.concatenate([2.0**-g.uniform(0, 65, 20000), g.uniform(0, 1, 60000), 1 - 2.0**-g.uniform(1, 52, 20000), [2.0**-65]])
     r = np.concatenate([g.uniform(-0.5, 0.5, 100000 - 1), [-0.5, 0.5]])
-    logs, sines, cosines = np.empty((3, u.size))
-    evaluate(u, r, logs, sines, cosines)
+    logs, sines, cosines = evaluate(lambda u, r: (philox.minus_log(u), *philox.sin_cos_half_pi(r)), u, r)
     np.testing.assert_allclose(logs, -np.log(u), rtol=2e-15, atol=0)
     np.testing.assert_allclose(sines, np.sin(np.pi / 2 * r), rtol=0, atol=2e-15)
     np.testing.assert_allclose(cosines, np.cos(np.pi / 2 * r), rtol=0, atol=2e-15)
@@ -291,7 +286,7 @@ def test_uniforms_are_uniform_and_open():
     assert u.min() > 0 and u.max() < 1
     counts = np.bincount((u * 256).astype(int), minlength=256)
     assert stats.chisquare(counts).pvalue > ALARM / TESTS
-    assert [uniform_of_word(np.uint64(w)) for w in (0, 2**64 - 1)] == [2.0**-53, 1 - 2.0**-53]
+    assert evaluate(philox.uniform, *words_of([0, 2**64 - 1]))[0].tolist() == [2.0**-53, 1 - 2.0**-53]
 
 
 def test_two_point_noise_is_fair_and_its_bits_are_independent():
@@ -370,13 +365,6 @@ def test_one_brownian_path_sums_exactly_over_nested_grids(levels):
     for _ in range(levels):
         step_by_step = random.coarsen(step_by_step, 1)
     assert coarse.tobytes() == step_by_step.tobytes()
-    out, scratch = np.empty_like(coarse), fine.copy()
-    random.coarsen_block(scratch, out, levels)
-    assert out.tobytes() == coarse.tobytes()
-    if levels:
-        in_place = fine.copy()
-        random.coarsen_block(in_place, in_place[:coarse.shape[0]], levels)
-        assert in_place[:coarse.shape[0]].tobytes() == coarse.tobytes()
     assert coarse[0, 0] == pytest.approx(float(sum(map(Fraction, fine[:2**levels, 0]))), abs=2**levels * EPS)
 
 
@@ -386,32 +374,9 @@ def test_summing_from_left_to_right_is_not_the_tree_sum():
     assert np.any(left_to_right != random.coarsen(fine, 3))
 
 
-def test_coarse_pairs_are_the_integrals_of_the_fine_path():
-    """In integers and h a power of two nothing rounds: dZ = sum of (dZ_j + h (W_j - W_0)) exactly."""
-    g, h, levels = np.random.default_rng(0), 2.0**-4, 3
-    dw, dz = g.integers(-50, 50, (2, 24, 3)).astype(float)
-    coarse_w, coarse_z = random.coarsen_pair(dw, dz, h, levels)
-    w = dw.reshape(3, 8, 3)
-    start = np.cumsum(w, axis=1) - w
-    np.testing.assert_array_equal(coarse_w, w.sum(axis=1))
-    np.testing.assert_array_equal(coarse_z, (dz.reshape(3, 8, 3) + h * start).sum(axis=1))
-
-
-def test_coarse_pairs_keep_the_covariance_of_brownian_motion():
-    """(dW, dZ) = sqrt(h) (N1, h (N1 + N2 / sqrt 3) / 2) coarsens to variances H and H^3 / 3 and covariance H^2 / 2."""
-    h, levels = 0.25, 2
-    n = fill("normal", 2 * 64, 4096).reshape(64, 2, 4096)
-    dw, dz = np.sqrt(h) * n[:, 0], h**1.5 * (n[:, 0] + n[:, 1] / np.sqrt(3)) / 2
-    w, z = random.coarsen_pair(dw, dz, h, levels)
-    for product, mean in ((w * w, 1.0), (z * z, 1 / 3), (w * z, 1 / 2)):  # H = 1
-        variance = {1.0: 2.0, 1 / 3: 2 / 9, 1 / 2: 1 / 3 + 1 / 4}[mean]
-        assert abs(product.mean() - mean) < Z * np.sqrt(variance / product.size)
-
-
 @pytest.mark.parametrize(("call", "message"), [
     (lambda: random.coarsen(np.zeros(6), 2), "increments: expected a first axis divisible by 2\\^times = 4"),
-    (lambda: random.coarsen(np.zeros(4), -1), "times: expected an integer >= 0"),
-    (lambda: random.coarsen_pair(np.zeros((4, 2)), np.zeros((4, 3)), 0.1, 1), "dz: expected the shape of dw")])
+    (lambda: random.coarsen(np.zeros(4), -1), "times: expected an integer >= 0")])
 def test_bad_nesting_is_refused_by_name(call, message):
     with pytest.raises(ValueError, match=message):
         call()

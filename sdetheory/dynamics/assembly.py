@@ -10,10 +10,9 @@ import difflib
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-import numba
 import numpy as np
 
-from ..kernels import BlockFunction, Noise, Observable, Program, block_function, per_lane
+from ..engine import BlockFunction, Noise, Observable, Program, block_function
 
 __all__ = ["Assembly", "direction_block", "sq_norm_block"]
 
@@ -49,11 +48,12 @@ class Assembly:
 
     def __init__(self, loss: Any, hyperparameters: Sequence[str], swept: Sequence[str]) -> None:
         self.loss, self.dim = loss, int(loss.dim)
-        self.functions: dict[str, Any] = {"per_lane": per_lane}
+        self.functions: dict[str, Any] = {}
         self.constants: dict[str, Any] = {}
         self.scratch = 0
         self.known = self._observables_of_weights()
         self.fixed_lanes = False
+        self._sizes = {"hyperparameters": len(hyperparameters), "swept": len(swept)}
         self._hyper = [f"{name} = P[{list(swept).index(name)}]" if name in swept else f"{name} = T[k, {column}]"
                        for column, name in enumerate(hyperparameters)]
 
@@ -110,7 +110,7 @@ class Assembly:
         loop = "\n".join(["for j in range(n_steps):", *("    " + s for s in body)])
         return Program(rows=rows, noise=tuple(noise), advance=loop,
                        observables=observables, functions=self.functions, constants=self.constants,
-                       scratch=2 * self.dim + self.scratch + spare, lanes=lanes, fixed_lanes=self.fixed_lanes)
+                       scratch=2 * self.dim + self.scratch + spare, lanes=lanes, fixed_lanes=self.fixed_lanes, **self._sizes)
 
     def _observables(self, observe: Any) -> tuple[Observable, ...]:
         wanted = ["w"] if observe is None else [observe] if isinstance(observe, str) else observe
@@ -138,8 +138,8 @@ class Assembly:
             return 1, [*lines, "for lane in range(lanes):", "    OUT[{row}, lane] = per_lane(lr, lane) / OUT[{row}, lane]"]
 
         return {
-            "w": lambda: (d, ["OUT[{row}:{end}] = " + w]),
-            "direction": lambda: (d, [self.call("direction", direction_block, w, "OUT[{row}:{end}]")]),
+            "w": lambda: (d, [f"copy_rows({w}, OUT)"]),
+            "direction": lambda: (d, [self.call("direction", direction_block, w, "OUT")]),
             "sq_norm": lambda: (1, [self.call("sq_norm", sq_norm_block, w, here)]),
             "effective_lr": effective_lr,
             "loss": lambda: (1, [self.call("value", self.loss.value_kernel, w, here)]),
@@ -149,8 +149,7 @@ class Assembly:
 
     def _of_function(self, name: str, function: Any) -> Observable:
         """A function of the weights (d,), compiled, called once a path at every save."""
-        compiled = function if hasattr(function, "py_func") else numba.njit(error_model="numpy")(function)
-        call = self.call(f"observe_{name}", compiled, "weights")
+        call = self.call(f"observe_{name}", function, "weights")
         return Observable(name, 1, "\n".join([
             f"weights = np.empty({self.dim})", "for lane in range(lanes):", f"    for i in range({self.dim}):",
             "        weights[i] = X[i, lane]", f"    OUT[{{row}}, lane] = {call}"]))

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from ..kernels import Program, block_function, per_lane
+from ..engine import Program, block_function, per_lane
 from .assembly import Assembly
 from .update_rule import UpdateRule
 

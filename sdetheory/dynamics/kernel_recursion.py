@@ -17,7 +17,7 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from ..kernels import Observable, Program, block_function, per_lane
+from ..engine import Observable, Program, block_function, per_lane
 from ..losses import TwoLayerLinear
 from ..validation import finite_array, number
 
@@ -117,9 +117,9 @@ class KernelRecursion:
     def program(self, observe: Any = None, swept: Sequence[str] = ()) -> Program:
         """One block function; nothing is drawn."""
         m = self.loss.targets.size
-        known = {"residual": Observable("residual", m, f"OUT[{{row}}:{{end}}] = X[:{m}]", "sample"),
-                 "kernel": Observable("kernel", m * m, f"OUT[{{row}}:{{end}}] = X[{m}:{m + m * m}]", "pair"),
-                 "sq_readout": Observable("sq_readout", 1, f"OUT[{{row}}] = X[{m + m * m}]"),
+        known = {"residual": Observable("residual", m, f"copy_rows(X[:{m}], OUT)", "sample"),
+                 "kernel": Observable("kernel", m * m, f"copy_rows(X[{m}:{m + m * m}], OUT)", "pair"),
+                 "sq_readout": Observable("sq_readout", 1, f"copy_row(X[{m + m * m}], OUT[0])"),
                  "loss": Observable("loss", 1, f"OUT[{{row}}] = 0.0\nfor a in range({m}):\n    for lane in range(lanes):\n"
                                                f"        OUT[{{row}}, lane] += X[a, lane] * X[a, lane] / {2 * m}.0")}
         wanted = ["residual", "kernel", "sq_readout"] if observe is None else [observe] if isinstance(observe, str) else list(observe)
@@ -129,7 +129,7 @@ class KernelRecursion:
         lr = "lr = P[0]" if "lr" in swept else "lr = T[0, 0]"
         return Program(rows=self.dim, noise=(), advance=f"{lr}\nsteps(X, S, n_steps, lr, gram, targets, width)",
                        observables=tuple(known[name] for name in wanted),
-                       functions={"steps": recursion_steps, "per_lane": per_lane},
+                       functions={"steps": recursion_steps}, swept=len(swept),
                        constants={"gram": self.loss.inputs @ self.loss.inputs.T, "targets": self.loss.targets,
                                   "width": float(self.loss.width)}, scratch=2 * m + 2)
 

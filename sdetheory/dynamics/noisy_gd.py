@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from ..kernels import Noise, Program, block_function
+from ..engine import Noise, Program, block_function
 from ..losses import MinibatchNoise
 from .assembly import Assembly
 from .sgd import sgd_step

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from ..kernels import Program, block_function, per_lane
+from ..engine import Program, block_function, per_lane
 from ..validation import finite_array
 from .assembly import Assembly
 from .update_rule import UpdateRule

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from ..kernels import Program, block_function, per_lane
+from ..engine import Program, block_function, per_lane
 from .assembly import Assembly
 from .update_rule import UpdateRule
 

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from ..kernels import Noise, Program, block_function, per_lane
+from ..engine import Noise, Program, block_function, per_lane
 from .assembly import Assembly
 from .svag import SVAG
 

@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..kernels import Program, block_function, per_lane
+from ..engine import Program, block_function, per_lane
 from ..sphere import exponential_block, normalise_block
 from ..validation import number
 from .assembly import Assembly
@@ -140,7 +140,7 @@ class EffectiveDynamics(_OnTheSphere):
         lanes = "for lane in range(lanes):"
         hyper = assembly.hyperparameters_at("step")
         assembly.known.update(
-            gamma=lambda: (1, [f"OUT[{{row}}] = X[{d}]"]),
+            gamma=lambda: (1, [f"copy_row(X[{d}], OUT[0])"]),
             effective_lr=lambda: (1, [lanes, f"    OUT[{{row}}, lane] = 1.0 / math.sqrt(X[{d}, lane])"]),
             sq_norm=lambda: (1, [*hyper, lanes, f"    OUT[{{row}}, lane] = per_lane(lr, lane) * math.sqrt(X[{d}, lane])"]))
         return assembly.program(d + 1, [assembly.gradient_noise()], statements, observe, spare=4)

@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from ..kernels import Noise, Program, block_function, per_lane
+from ..engine import Noise, Program, block_function, per_lane
 from ..validation import integer, number
 from .assembly import Assembly
 from .update_rule import UpdateRule

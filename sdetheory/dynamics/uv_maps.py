@@ -15,11 +15,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-import numba
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from ..kernels import Observable, Program, first_divergence, per_lane
+from ..engine import Observable, Program, lane_function
 from ..validation import finite_array, integer, number
 
 __all__ = ["OutputCurvatureMap", "ReducedStart", "SumDifferenceMap", "UVMap", "UniversalMap"]
@@ -27,24 +26,21 @@ __all__ = ["OutputCurvatureMap", "ReducedStart", "SumDifferenceMap", "UVMap", "U
 
 TILE = 512  # lanes that are taken through the steps of a call before the next ones: what they hold stays in the first cache
 
-_one_lane = numba.njit(error_model="numpy", inline="always")
-
-
-@_one_lane
+@lane_function
 def output_curvature(f, curvature, lr, lr_per_width):
     """(f, λ) → (f', λ')."""
     size, x = lr_per_width * (f * f), lr * curvature
     return f * (1.0 - x + lr * size), curvature + size * (x - 4.0)
 
 
-@_one_lane
+@lane_function
 def universal(x, y, _, __):
     """(X, Y) → (X', Y')."""
     factor = 1.0 - x + y
     return x + y * (x - 4.0), y * (factor * factor)
 
 
-@_one_lane
+@lane_function
 def sum_difference(p, q, lr_per_4_widths, _):
     """(‖p‖², ‖q‖²) → ((1 − cf)²‖p‖², (1 + cf)²‖q‖²)."""
     cf = lr_per_4_widths * (p - q)
@@ -57,7 +53,8 @@ _STEPS = f"""
 for first in range(0, lanes, {TILE}):
     tile = slice(first, first + {TILE})
     a, b, p, q, diverged, a_before, b_before = X[0, tile], X[1, tile], S[0, tile], S[1, tile], D[tile], S[2, tile], S[3, tile]
-    a_before[:], b_before[:] = a, b
+    copy_row(a, a_before)
+    copy_row(b, b_before)
     for _ in range(n_steps):
         for lane in range(a.size):
             a[lane], b[lane] = one_step(a[lane], b[lane], p[lane], q[lane])
@@ -65,7 +62,8 @@ for first in range(0, lanes, {TILE}):
     for lane in range(a.size):
         new = max(new, 1.0 if first_divergence(diverged[lane], 0.0, a[lane], b[lane]) == 0.0 else 0.0)
     if new > 0.0:  # the same steps again, and a look after each
-        a[:], b[:] = a_before, b_before
+        copy_row(a_before, a)
+        copy_row(b_before, b)
         for k in range(n_steps):
             for lane in range(a.size):
                 a[lane], b[lane] = one_step(a[lane], b[lane], p[lane], q[lane])
@@ -109,14 +107,14 @@ class UVMap:
         advance = "\n".join([*bound, "for lane in range(lanes):", *lane_by_lane, _STEPS])
         return Program(rows=self.dim, noise=(), advance=advance, observables=self._observables(observe, bound), scratch=4,
                        lanes=8 * TILE, marks_divergence=True,
-                       functions={"one_step": self.one_step, "first_divergence": first_divergence, "per_lane": per_lane})
+                       functions={"one_step": self.one_step}, hyperparameters=len(self.hyperparameters), swept=len(swept))
 
     def _observables(self, observe: Any, bound: list[str]) -> tuple[Observable, ...]:
         wanted = self.states if observe is None else [observe] if isinstance(observe, str) else list(observe)
         result = []
         for name in wanted:
             if name in self.states:
-                text = f"OUT[{{row}}] = X[{self.states.index(name)}]"
+                text = f"copy_row(X[{self.states.index(name)}], OUT[0])"
             elif name in self.derived:
                 states = [f"    {state} = X[{row}, lane]" for row, state in enumerate(self.states)]
                 lane = [f"    {p}_ = per_lane({p}, lane)" for p in self.hyperparameters]

@@ -12,11 +12,10 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
-import numba
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from ..kernels import Observable, Program, block_function, first_divergence, per_lane
+from ..engine import CompiledLater, Observable, Program, block_function, first_divergence, per_lane
 from .uv_maps import SumDifferenceMap, UVMap
 
 __all__ = ["UVDescent", "UVProducts"]
@@ -38,20 +37,31 @@ def product_steps(X, D, step, n_steps, lr, width):
             D[lane] = first_divergence(known, step + k + 1, shrunk[lane], grown[lane])
 
 
+def _sums(function: Any) -> CompiledLater:
+    """Compile with sums that may run in vectors: u·v, and nothing else here, is a sum."""
+    return CompiledLater(function, fastmath={"reassoc"})
+
+
 @block_function
-def nets_of(X, S, step):
-    """The weights of a block as (lanes, 2n), those of one net side by side: kept in S, and at step 0 taken from X (2n, lanes)."""
+def load_nets(X, W, step):
+    """The weights of a block as W (lanes, 2n), those of one net side by side: at step 0 they are taken from X (2n, lanes)."""
     rows, lanes = X.shape
-    W = S.reshape(lanes, rows)
     if step == 0:
         for first in range(0, rows, 8):  # a cache line of W at a time
             for lane in range(lanes):
                 for row in range(first, min(first + 8, rows)):
                     W[lane, row] = X[row, lane]
-    return W
 
 
-@numba.njit(nogil=True, error_model="numpy", fastmath={"reassoc"})  # the sum u·v may run in vectors; nothing else is a sum
+@block_function
+def copy_transposed(W, OUT):
+    """OUT (2n, lanes) ← the nets W (lanes, 2n)."""
+    for row in range(OUT.shape[0]):
+        for lane in range(OUT.shape[1]):
+            OUT[row, lane] = W[lane, row]
+
+
+@_sums
 def step_of_net(u, v, s):
     """u ← u − sv, v ← v − su; returns the new u·v. With s = 0 the weights stay as they are, to the bit."""
     dot = 0.0
@@ -63,6 +73,15 @@ def step_of_net(u, v, s):
 
 
 @block_function
+def all_finite(x):
+    """Whether every number of x is finite."""
+    bad = 0.0
+    for i in range(x.size):
+        bad += 0.0 if x[i] * 0.0 == 0.0 else 1.0
+    return bad == 0.0
+
+
+@block_function
 def descent_steps(W, D, step, n_steps, lr):
     """u ← u − (η/√n) f v, v ← v − (η/√n) f u, n_steps times, net by net: the weights of one stay in the first cache."""
     n = W.shape[1] // 2
@@ -71,11 +90,11 @@ def descent_steps(W, D, step, n_steps, lr):
         dot, k = step_of_net(u, v, 0.0), 0
         while k < n_steps and D[lane] == math.inf:
             dot, k = step_of_net(u, v, rate * dot), k + 1
-            if dot * 0.0 != 0.0 and not (np.isfinite(u).all() and np.isfinite(v).all()):  # u·v may overflow a step before them
+            if dot * 0.0 != 0.0 and not (all_finite(u) and all_finite(v)):  # u·v may overflow a step before them
                 D[lane] = step + k
 
 
-@numba.njit(nogil=True, error_model="numpy", fastmath={"reassoc"})
+@_sums
 def read_nets(W, out, what):
     """out ← f (what = 0), λ (1), ‖u‖² − ‖v‖² (2) or the loss (3) of the nets W (lanes, 2n)."""
     n = W.shape[1] // 2
@@ -111,7 +130,8 @@ def read_products(X, out, what):
 
 
 _READABLE = {"f": 0, "curvature": 1, "balance": 2, "loss": 3}
-_NETS = "OUT[{row}:{end}] = nets(X, S, step).T"
+_LOAD = "W = array_at(S_, (lanes, X.shape[0]))  # scratch that lives as long as the block\nload_nets(X, W, step)\n"
+_NETS = f"{_LOAD}copy_transposed(W, OUT)"
 _PRODUCTS = """
 for i in range(width):
     for lane in range(lanes):
@@ -171,10 +191,11 @@ class UVDescent(UVMap):
     def program(self, observe: Any = None, swept: Sequence[str] = ()) -> Program:
         """Net by net inside a block."""
         lr = f"lr = P[{list(swept).index('lr')}]" if "lr" in swept else "lr = T[0, 0]"
-        functions = {"nets": nets_of, "steps": descent_steps, "read": read_nets, "per_lane": per_lane}
-        return Program(rows=self.dim, noise=(), advance=f"{lr}\nsteps(nets(X, S, step), D, step, n_steps, lr)",
-                       observables=_weight_observables(observe, self.width, _NETS, "read(nets(X, S, step), OUT[{row}], {what})"),
-                       functions=functions, scratch=self.dim, lanes=_lanes(self.width), marks_divergence=True)
+        functions = {"load_nets": load_nets, "steps": descent_steps, "read": read_nets, "copy_transposed": copy_transposed}
+        return Program(rows=self.dim, noise=(), advance=f"{lr}\n{_LOAD}steps(W, D, step, n_steps, lr)",
+                       observables=_weight_observables(observe, self.width, _NETS, f"{_LOAD}read(W, OUT[{{row}}], {{what}})"),
+                       functions=functions, scratch=self.dim, lanes=_lanes(self.width), marks_divergence=True,
+                       hyperparameters=len(self.hyperparameters), swept=len(swept))
 
 
 class UVProducts(UVMap):
@@ -212,7 +233,8 @@ class UVProducts(UVMap):
     def program(self, observe: Any = None, swept: Sequence[str] = ()) -> Program:
         """Four rows are iterated; the weights come out where they are observed."""
         lr = f"lr = P[{list(swept).index('lr')}]" if "lr" in swept else "lr = T[0, 0]"
-        functions = {"steps": product_steps, "read": read_products, "per_lane": per_lane}
+        functions = {"steps": product_steps, "read": read_products}
         return Program(rows=4 + self.dim, noise=(), advance=f"{lr}\nsteps(X, D, step, n_steps, lr, width)",
                        observables=_weight_observables(observe, self.width, _PRODUCTS, "read(X, OUT[{row}], {what})"),
-                       functions=functions, constants={"width": self.width}, lanes=_lanes(self.width), marks_divergence=True)
+                       functions=functions, constants={"width": self.width}, lanes=_lanes(self.width), marks_divergence=True,
+                       hyperparameters=len(self.hyperparameters), swept=len(swept))

@@ -14,8 +14,9 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from ..ensemble import Plan, run_ensemble
-from ..kernels import Program
+from ..engine.ensemble import run_ensemble
+from ..engine.plan import Plan
+from ..engine import Program
 from ..random import stream_key
 
 __all__ = ["PER_PATH", "Moments", "Sampler", "Widths", "Work"]
@@ -136,7 +137,7 @@ class Sampler:
             left -= n
             plan = self._plan(n_steps, n, child, keep_paths=False)
             values, _ = self._run(plan, work)
-            count, mean, squares = (float(value) for value in values[0, 0, 0])
+            count, mean, squares = (float(value) for value in values[0][0, 0, 0])
             finite = math.isfinite(mean) and squares < HUGE  # else a step so coarse that the scheme runs away
             total = total.merged(Moments(int(count), mean, squares / max(1.0, count - 1.0), n - int(count)) if finite
                                  else Moments(0, 0.0, 0.0, n))
@@ -145,9 +146,9 @@ class Sampler:
     def values(self, n_steps: int, n_paths: int, seeds: np.random.SeedSequence, work: Work) -> NDArray[np.float64]:
         """The functional path by path, shape (n_paths,); the same seeds give the same Brownian paths."""
         values, _ = self._run(self._plan(n_steps, n_paths, seeds, keep_paths=True), work)
-        return values[0, 0]
+        return values[0][:, 0, 0]
 
-    def _run(self, plan: Plan, work: Work) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    def _run(self, plan: Plan, work: Work) -> tuple[tuple[NDArray[np.float64], ...], NDArray[np.float64]]:
         path_steps = plan.n_paths * int(plan.save_steps[-1])
         work.path_steps += int(path_steps * self.work_per_step)
         few = work.executor is None and path_steps < FEW

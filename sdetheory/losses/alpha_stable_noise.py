@@ -13,7 +13,7 @@ import math
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from ..kernels import BlockFunction, block_function
+from ..engine import BlockFunction, block_function
 from ..validation import number
 
 __all__ = ["AlphaStableNoise"]

@@ -21,7 +21,7 @@ import numpy as np
 import sympy
 from numpy.typing import ArrayLike, NDArray
 
-from ..kernels import BlockFunction
+from ..engine import BlockFunction
 from ..validation import finite_array, integer, number
 from .bn_linear_kernels import batch_gradient, drawn_batch_gradient, mean_value
 from .loss import Loss

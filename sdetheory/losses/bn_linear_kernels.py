@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 
-from ..kernels import block_function
+from ..engine import block_function
 
 __all__ = ["batch_gradient", "drawn_batch_gradient", "mean_value"]
 

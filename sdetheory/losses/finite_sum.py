@@ -15,7 +15,7 @@ import numpy as np
 import sympy
 from numpy.typing import ArrayLike, NDArray
 
-from ..kernels import BlockFunction
+from ..engine import BlockFunction
 from ..validation import integer
 from .loss import Loss
 from .minibatch_noise import MinibatchNoise

@@ -14,7 +14,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from ..kernels import BlockFunction, block_function
+from ..engine import BlockFunction, block_function
 from ..validation import integer, number
 from .tangent_noise import TangentNoise
 

@@ -11,7 +11,7 @@ from typing import Any, Protocol, runtime_checkable
 
 from numpy.typing import ArrayLike, NDArray
 
-from ..kernels import BlockFunction
+from ..engine import BlockFunction
 
 __all__ = ["GradientNoise"]
 

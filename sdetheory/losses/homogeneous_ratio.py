@@ -17,7 +17,7 @@ from typing import ClassVar
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from ..kernels import block_function
+from ..engine import block_function
 from .loss import Loss
 
 __all__ = ["HomogeneousRatio", "project_block"]

@@ -16,7 +16,7 @@ import numpy as np
 import sympy
 from numpy.typing import ArrayLike, NDArray
 
-from ..kernels import BlockFunction
+from ..engine import BlockFunction
 from ..sphere import UniformSphere
 from ..validation import finite_array, integer
 from .gradient_noise import GradientNoise

@@ -17,7 +17,7 @@ import sympy
 from numpy.typing import ArrayLike, NDArray
 from scipy.optimize import brentq
 
-from ..kernels import BlockFunction, block_function
+from ..engine import BlockFunction, block_function
 from ..validation import integer, number
 from .gradient_noise import GradientNoise
 from .loss import Loss

@@ -16,7 +16,7 @@ import numpy as np
 import sympy
 from numpy.typing import ArrayLike, NDArray
 
-from ..kernels import BlockFunction, block_function
+from ..engine import BlockFunction, block_function, matrix_product
 from ..validation import finite_array
 from .gradient_noise import GradientNoise
 from .homogeneous_ratio import HomogeneousRatio, project_block
@@ -63,7 +63,7 @@ def diagonal_value(W, out, S, a):
 @block_function
 def matrix_gradient(W, G, S, A):
     """G ← (A w − ρ w)/‖w‖²; the product of a block by BLAS."""
-    np.dot(A, W, G)
+    matrix_product(A, W, G)
     project_block(W, G, S, 1)
 
 
@@ -72,7 +72,7 @@ def matrix_value(W, out, S, A):
     """out ← w·Aw/(2‖w‖²); A w goes into rows 1 … d of the scratch."""
     d, lanes = W.shape
     product = S[1:d + 1]
-    np.dot(A, W, product)
+    matrix_product(A, W, product)
     for lane in range(lanes):
         S[0, lane] = 0.0
         out[lane] = 0.0

@@ -15,7 +15,7 @@ import numpy as np
 import sympy
 from numpy.typing import ArrayLike, NDArray
 
-from ..kernels import BlockFunction, block_function
+from ..engine import BlockFunction, block_function
 from ..validation import finite_array, integer, number
 from .gradient_noise import GradientNoise
 from .homogeneous_ratio import HomogeneousRatio, project_block

@@ -13,7 +13,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from ..kernels import BlockFunction, block_function
+from ..engine import BlockFunction, block_function, matrix_product
 from ..validation import finite_array, number
 
 __all__ = ["TangentNoise"]
@@ -52,7 +52,7 @@ def add_tangent_diagonal(W, Z, G, S, root):
 def add_tangent_matrix(W, Z, G, S, root):
     """The same with a full C^{1/2}, by BLAS."""
     product = S[2:2 + W.shape[0]]
-    np.dot(root, Z, product)
+    matrix_product(root, Z, product)
     add_tangent(W, product, G, S, 1.0)
 
 

@@ -16,7 +16,7 @@ import numpy as np
 import sympy
 from numpy.typing import ArrayLike, NDArray
 
-from ..kernels import BlockFunction, block_function
+from ..engine import BlockFunction, block_function
 from ..validation import finite_array, integer
 from .loss import Loss
 from .minibatch_noise import MinibatchNoise

@@ -14,7 +14,7 @@ import numpy as np
 import sympy
 from numpy.typing import ArrayLike, NDArray
 
-from ..kernels import BlockFunction, block_function
+from ..engine import BlockFunction, block_function
 from ..validation import integer
 from .gradient_noise import GradientNoise
 from .loss import Loss

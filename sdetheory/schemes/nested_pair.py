@@ -13,11 +13,10 @@ from typing import Any
 import numpy as np
 import sympy
 
-from ..kernels import Noise, Observable, Program
-from ..philox import fma
+from ..engine import Noise, Observable, Program
 from ..sde import SDE
 from ..symbolic.kernel_source import lane_statements, lift_numbers
-from .program import BLOCK_NUMBERS, _callable_step, _compiled, _refuse_free_symbols, _symbolic_step
+from .program import BLOCK_NUMBERS, _callable_step, _refuse_free_symbols, _symbolic_step
 from .scheme import Scheme
 
 __all__ = ["nested_pair_program"]
@@ -40,7 +39,7 @@ def nested_pair_program(sde: SDE, scheme: Scheme, functional: Any) -> Program:
     d, m = sde.dim, sde.noise_dim
     states = {symbol: f"x{i}" for i, symbol in enumerate(sde.states)}
     constants: dict[str, Any] = {}
-    functions: dict[str, Any] = {"fma": fma}
+    functions: dict[str, Any] = {}
     hoist: list[str] = []
     if sde.symbolic:
         lines, numbers = _symbolic_step(sde, scheme, tuple(states.items()))
@@ -48,7 +47,7 @@ def nested_pair_program(sde: SDE, scheme: Scheme, functional: Any) -> Program:
         hoist = [f"C_{i} = C[{i}]" for i in range(len(numbers))]
     else:
         lines = _callable_step(sde)
-        functions.update(drift=_compiled(sde.drift_function), diffusion=_compiled(sde.diffusion_function))
+        functions.update(drift=sde.drift_function, diffusion=sde.diffusion_function)
 
     def step(first_row: int, increment: str, length: str, start: str) -> list[str]:
         return [f"dt = {length}", f"time = {start}", *(f"x{i} = X[{first_row + i}, lane]" for i in range(d)),
@@ -76,7 +75,7 @@ def _difference(sde: SDE, functional: Any, states: dict[sympy.Symbol, str], cons
         hoist = [f"C_{i} = C_difference[{i}]" for i in range(len(numbers))]
         value = lane_statements({"value": lifted}, {**states, sde.time: "time"})
     else:
-        functions["observe_difference"] = _compiled(functional)
+        functions["observe_difference"] = functional
         value = [f"value = observe_difference({'x0' if sde.dim == 1 else ', '.join(states.values()).join('()')})"]
     fine, coarse = ([f"x{i} = X[{row + i}, lane]" for i in range(sde.dim)] for row in (0, sde.dim))
     body = [*fine, *value, "fine = value", *coarse, *value, "OUT[{row}, lane] = fine - value"]

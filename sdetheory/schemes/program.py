@@ -11,12 +11,10 @@ from collections.abc import Sequence
 from functools import lru_cache
 from typing import Any
 
-import numba
 import numpy as np
 import sympy
 
-from ..kernels import Noise, Observable, Program
-from ..philox import fma
+from ..engine import Noise, Observable, Program
 from ..sde import SDE
 from ..symbolic.kernel_source import horner, lane_statements, lift_numbers
 from .scheme import Scheme
@@ -44,7 +42,7 @@ def sde_program(sde: SDE, scheme: Scheme, observe: Sequence[tuple[str, Any]], sw
                    if symbol.name in swept}  # sorted: the text, and with it the cached kernel, is the same in every process
     _refuse_free_symbols(sde, swept)
     constants: dict[str, Any] = {}
-    functions: dict[str, Any] = {"fma": fma}
+    functions: dict[str, Any] = {}
     load = [f"{name} = P[{list(swept).index(symbol.name)}, lane]" for symbol, name in swept_names.items()]
     if sde.symbolic:
         lines, numbers = _symbolic_step(sde, scheme, tuple({**states, **swept_names}.items()))
@@ -52,7 +50,7 @@ def sde_program(sde: SDE, scheme: Scheme, observe: Sequence[tuple[str, Any]], sw
         hoist = [f"C_{i} = C[{i}]" for i in range(len(numbers))]
     else:
         lines, hoist = _callable_step(sde), []
-        functions.update(drift=_compiled(sde.drift_function), diffusion=_compiled(sde.diffusion_function))
+        functions.update(drift=sde.drift_function, diffusion=sde.diffusion_function)
     increments = [f"dW_{i} = Z[j * {noise[0].rows} + {i}, lane]" for i in range(noise[0].rows)]
     increments += [f"dV_{i} = V[j * {noise[1].rows} + {i}, lane]" for i in range(noise[1].rows if len(noise) > 1 else 0)]
     observables = tuple(_observable(name, what, sde, {**states, **swept_names}, load, constants, functions)
@@ -60,7 +58,7 @@ def sde_program(sde: SDE, scheme: Scheme, observe: Sequence[tuple[str, Any]], sw
     lanes = max(64, min(512, 2 ** int(np.log2(BLOCK_NUMBERS / (sde.dim + noise[0].rows)))))
     return Program(rows=sde.dim, noise=tuple(noise), advance=_loops(sde.dim, hoist, load, increments, lines),
                    observables=observables, functions=functions, constants=constants, lanes=lanes,
-                   with_area="dU" in first)
+                   with_area="dU" in first, swept=len(swept))
 
 
 @lru_cache(maxsize=256)  # an SDE does not change; its step can take a tenth of a second to expand
@@ -115,15 +113,11 @@ def _observable(name: str, what: Any, sde: SDE, names: dict[sympy.Symbol, str], 
         hoist = [f"C_{i} = {data}[{i}]" for i in range(len(numbers))]
         body = lane_statements({"OUT[{row}, lane]": lifted}, {**names, sde.time: "time"})
     else:
-        hoist, functions[f"observe_{name}"] = [], _compiled(what)
+        hoist, functions[f"observe_{name}"] = [], what
         x = f"({', '.join(f'x{i}' for i in range(sde.dim))})" if sde.dim > 1 else "x0"
         body = [f"OUT[{{row}}, lane] = observe_{name}({x})"]
     return Observable(name, 1, "\n".join([*hoist, "time = t0 + step * dt", "for lane in range(lanes):",
                                           *("    " + line for line in [*read, *body])]))
-
-
-def _compiled(function: Any) -> Any:
-    return function if hasattr(function, "py_func") else numba.njit(error_model="numpy")(function)
 
 
 def _refuse_free_symbols(sde: SDE, swept: Sequence[str]) -> None:

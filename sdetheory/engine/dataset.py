@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import os
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import xarray as xr
 from numpy.typing import NDArray
 
-from .ensemble import Plan
+from .plan import Plan
+
+if TYPE_CHECKING:
+    import xarray as xr
 
 __all__ = ["check_memory", "dataset"]
 
@@ -32,24 +34,25 @@ def check_memory(plan: Plan, workers: int, limit: float | None) -> None:
                           f"{width} numbers), {limit / 2**30:.2f} GiB may be used; {way}")
 
 
-def dataset(plan: Plan, values: NDArray, diverged: NDArray, grid: dict[str, NDArray], n_paths: int, clock: str,
+def dataset(plan: Plan, values: tuple[NDArray[np.float64], ...], diverged: NDArray, grid: dict[str, NDArray], n_paths: int, clock: str,
             attributes: dict[str, Any]) -> xr.Dataset:
     """Variables with dims (sweep…, path, step or time[, state]), or their moments; `clock` is "step" or "time"."""
+    import xarray as xr
+
     shape, dims = tuple(v.size for v in grid.values()), tuple(grid)
     along = plan.save_steps if clock == "step" else plan.t0 + plan.save_steps * plan.dt
     coords: dict[str, Any] = {**grid, clock: along}
     variables: dict[str, Any] = {}
     row = 0
-    for observable in plan.program.observables:
+    for i, observable in enumerate(plan.program.observables):
         rows = slice(row, row + observable.rows)
         row += observable.rows
         inner = (observable.dim,) if observable.dim else ()
         if plan.keep_paths:
-            array = np.moveaxis(values[:, rows], 2, 0)  # path, save, rows
-            array = array.reshape(*shape, n_paths, len(along), observable.rows)
+            array = values[i].reshape(*shape, n_paths, len(along), observable.rows)
             variables[observable.name] = ((*dims, "path", clock, *inner), array if inner else array[..., 0])
             continue
-        moments = values[:, :, rows].reshape(*shape, len(along), observable.rows, 3)
+        moments = values[0][:, :, rows].reshape(*shape, len(along), observable.rows, 3)
         moments = moments if inner else moments[..., 0, :]
         count, mean, squares = moments[..., 0], moments[..., 1], moments[..., 2]
         with np.errstate(invalid="ignore", divide="ignore"):

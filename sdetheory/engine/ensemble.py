@@ -1,0 +1,288 @@
+"""An ensemble: blocks of paths run one by one, in any order, by any executor, and put together in path order.
+
+A path's numbers depend on (seed, path) alone and a block begins at a multiple of the program's lanes, so chunks of blocks may
+run anywhere. What a chunk leaves is the saved values of its paths, or count, mean and squared deviations a block, which are
+merged in block order: the result is the same to the bit for every number of threads and every chunk size.
+"""
+
+from __future__ import annotations
+
+import os
+from collections import deque
+from collections.abc import Callable, Iterator
+from concurrent.futures import Executor, ThreadPoolExecutor, as_completed
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from threadpoolctl import threadpool_limits
+
+from ..random.fill import draw_kernel
+from .abi import MOMENTS, RUN, TREE
+from .checkpoint import Checkpoint
+from .compilation import Kernel
+from .plan import Plan
+
+__all__ = ["Chunk", "merge_moments", "run_ensemble", "thread_count"]
+
+SAVED_NUMBERS = 2**17  # of a block between two visits to Python: what is saved stays in the second cache
+
+_RUN, _TREE, _MOMENTS = (Kernel(name, signature, module="sdetheory.engine.driver")
+                         for name, signature in (("run", RUN), ("brownian_tree", TREE), ("block_moments", MOMENTS)))
+
+
+@dataclass(frozen=True)
+class Chunk:
+    """What consecutive blocks leave.
+
+    `values` holds for each observable its numbers (paths, saves, rows); or it is one array of moments, (segments, saves,
+    rows of all observables, 3), in path order. `diverged_at` has one number per path.
+    """
+
+    first_block: int
+    values: tuple[NDArray[np.float64], ...]
+    diverged_at: NDArray[np.float64]
+
+
+def thread_count(n_threads: int | None = None) -> int:
+    """The number of worker threads: asked for, or `SDETHEORY_NUM_THREADS`, or the cores this process may use."""
+    if n_threads is not None:
+        return n_threads
+    named = os.environ.get("SDETHEORY_NUM_THREADS")
+    return int(named) if named else len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def aligned(rows: int, lanes: int) -> NDArray[np.float64]:
+    """An array (rows, lanes) that begins with a cache line: a vector that spans two lines takes twice as long to load."""
+    numbers = np.empty(rows * lanes + 8)
+    begin = (-numbers.ctypes.data % 64) // 8
+    return numbers[begin:begin + rows * lanes].reshape(rows, lanes)
+
+
+class _Block:
+    """The arrays of a block of so many lanes, and the driver that takes it through its steps; used again from block to block."""
+
+    def __init__(self, plan: Plan, lanes: int, saves: int) -> None:
+        program = plan.program
+        self.plan, self.lanes, self.batch = plan, lanes, plan.batch()
+        m = [noise.rows for noise in program.noise] + [0, 0]
+        fine = self.batch * m[0] * plan.substeps if plan.substeps > 1 else 0
+        self.X, self.B, self.S = aligned(program.rows, lanes), aligned(program.rows, lanes), aligned(program.scratch, lanes)
+        self.D, self.P = aligned(1, lanes)[0], aligned(max(1, program.swept), lanes)
+        self.Z, self.V, self.F = aligned(self.batch * m[0], lanes), aligned(self.batch * m[1], lanes), aligned(fine, lanes)
+        self.OUT = aligned(saves * program.width, lanes).reshape(saves, program.width, lanes)
+        calls = program.observe_calls
+        self.observers = np.array([[call.kernel.address, call.constants.ctypes.data, observable.rows]
+                                   for call, observable in zip(calls, program.observables, strict=True)],
+                                  dtype=np.int64).reshape(-1, 3)
+        draws = [draw_kernel(noise.kind, in_time=lanes == 1).address if noise.rows else 0 for noise in program.noise] + [0, 0]
+        advance = program.advance_call
+        self._head = (advance.kernel.address, advance.constants.ctypes.data, self.observers.ctypes.data, len(calls), draws[0],
+                      draws[1], _TREE.address if plan.substeps > 1 else 0, self.X.ctypes.data, program.rows, lanes)
+        self._tail = (self.batch, plan.substeps, m[0], m[1], int(program.with_area), *plan.keys, *plan.scales, plan.t0, plan.dt,
+                      *(array.ctypes.data for array in (self.Z, self.V, self.F, self.B, self.S, plan.schedules)),
+                      len(plan.schedules), self.P.ctypes.data, self.D.ctypes.data, self.OUT.ctypes.data, program.width,
+                      int(not program.marks_divergence))
+
+    def begin(self, path: int, n: int) -> None:
+        """Put n paths from `path` on at their start; lanes beyond them repeat the first."""
+        self.path, self.step = path, 0
+        self.X[:, :n] = self.plan.start(path, n)
+        self.X[:, n:] = self.X[:, :1]
+        if self.plan.program.swept:
+            self.P[:, :n] = self.plan.per_path(path, n)
+            self.P[:, n:] = self.P[:, :1]
+        self.D[:] = np.inf
+
+    def advance(self, saves: NDArray[np.int64]) -> None:
+        """Go on to the steps `saves`, and leave in OUT what is observed at each."""
+        status = _RUN.call(*self._head, self.path, self.step, saves.ctypes.data, saves.size, *self._tail)
+        if status != 0:
+            raise RuntimeError(f"simulate: a function that was compiled into the kernel raised an exception, in steps "
+                               f"{self.step} to {saves[-1]} of paths {self.path} to {self.path + self.lanes - 1}; call it from "
+                               "Python on states of these paths to see which")
+        self.step = int(saves[-1])
+
+
+def run_chunk(plan: Plan, first_block: int, last_block: int, home: int,
+              into: tuple[NDArray[np.float64], ...] | None = None) -> Chunk:
+    """Run blocks first_block … last_block − 1 in this thread; `home` is the process that asked for it.
+
+    Kept paths are written into their places in `into`, the arrays of the whole ensemble, where that is in reach.
+    """
+    program, saves = plan.program, plan.save_steps.size
+    first, last = first_block * plan.block_paths, min(last_block * plan.block_paths, plan.n_paths)
+    diverged = np.empty(last - first)
+    group = min(saves, max(1, SAVED_NUMBERS // (program.width * plan.block_paths)))
+    groups = [(at, min(at + group, saves)) for at in range(0, saves, group)]
+    ends = np.cumsum([o.rows for o in program.observables])
+    rows = [slice(end - o.rows, end) for end, o in zip(ends, program.observables, strict=True)]
+    if into is None:
+        values = tuple(np.empty((last - first, saves, o.rows)) for o in program.observables) if plan.keep_paths else ()
+    else:
+        values = tuple(array[first:last] for array in into)
+    moments: list[NDArray[np.float64]] = []
+    blocks: dict[int, _Block] = {}
+    with _one_blas_thread(plan) if os.getpid() != home else nullcontext():
+        for block in range(first_block, last_block):
+            path = block * plan.block_paths
+            n = min(plan.block_paths, plan.n_paths - path)
+            lanes = plan.block_paths if program.fixed_lanes or plan.single else -(-n // 8) * 8
+            work = blocks.get(lanes) or blocks.setdefault(lanes, _Block(plan, lanes, group))
+            work.begin(path, n)
+            here = slice(path - first, path - first + n)
+            segments = [] if plan.keep_paths else plan.segments(block)
+            parts = np.empty((len(segments), saves, program.width, 3))
+            for begin, end in groups:
+                work.advance(plan.save_steps[begin:end])
+                for array, observed in zip(values, rows, strict=plan.keep_paths):
+                    array[here, begin:end] = work.OUT[:end - begin, observed, :n].transpose(2, 0, 1)
+                for part, (_, start, stop) in zip(parts, segments, strict=plan.keep_paths is False):
+                    _MOMENTS.call(work.OUT.ctypes.data, (end - begin) * program.width, lanes, start, stop,
+                                  part[begin:end].ctypes.data)
+            moments.extend(parts)
+            diverged[here] = work.D[:n]
+    return Chunk(first_block, values if plan.keep_paths else (np.stack(moments),), diverged)
+
+
+def _one_blas_thread(plan: Plan) -> AbstractContextManager[Any]:
+    """A BLAS product inside a block must not start threads of its own: the blocks are the parallel work."""
+    return threadpool_limits(1, user_api="blas") if plan.program.fixed_lanes else nullcontext()
+
+
+def merge_moments(moments: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Merge count, mean and squared deviations over the first axis, in its order. Shape (blocks, …, 3) → (…, 3)."""
+    total = moments[0].copy()
+    for part in moments[1:]:
+        n, m = total[..., 0], part[..., 0]
+        both = np.maximum(n + m, 1.0)
+        delta = part[..., 1] - total[..., 1]
+        total[..., 2] += part[..., 2] + delta**2 * n * m / both
+        total[..., 1] += delta * m / both
+        total[..., 0] = n + m
+    return total
+
+
+def run_ensemble(plan: Plan, *, executor: Executor | None = None, n_threads: int | None = None, chunk_size: int | None = None,
+                 progress: bool = False, checkpoint: str | os.PathLike[str] | None = None,
+                 ) -> tuple[tuple[NDArray[np.float64], ...], NDArray[np.float64]]:
+    """Run every block.
+
+    Returns
+    -------
+    values : tuple of arrays
+        For each observable (paths, saves, rows); or, where no paths are kept, one array of moments (cells, saves, rows, 3).
+    diverged_at : (paths,) array
+    """
+    workers, blocks = thread_count(n_threads), plan.blocks_per_chunk(chunk_size)
+    ranges = [(b, min(b + blocks, plan.n_blocks)) for b in range(0, plan.n_blocks, blocks)]
+    store = Checkpoint(Path(checkpoint).expanduser(), plan, blocks) if checkpoint is not None else None
+    into = tuple(np.empty((plan.n_paths, plan.save_steps.size, o.rows)) for o in plan.program.observables) \
+        if plan.keep_paths else None
+    diverged, moments = np.empty(plan.n_paths), {}
+
+    def put(chunk: Chunk) -> None:
+        here = slice(chunk.first_block * plan.block_paths, chunk.first_block * plan.block_paths + chunk.diverged_at.size)
+        diverged[here] = chunk.diverged_at
+        if into is None:
+            moments[chunk.first_block] = chunk.values[0]
+            return
+        for array, part in zip(into, chunk.values, strict=True):
+            if not np.may_share_memory(array, part):  # a chunk of this process has written there already
+                array[here] = part
+
+    todo, done = [], 0
+    for first, last in ranges:
+        found = store.load(first) if store else None
+        if found is None:
+            todo.append((first, last))
+        else:
+            put(Chunk(first, *found))
+            done += found[1].size
+    with _bar(progress, plan, done) as bar:
+        for chunk in _run(plan, todo, executor, workers, into, store):
+            put(chunk)
+            bar(chunk.diverged_at.size)
+    if into is not None:
+        return into, diverged
+    parts: list[list[NDArray[np.float64]]] = [[] for _ in range(plan.n_paths // plan.cell_paths)]
+    cells = (cell for block in range(plan.n_blocks) for cell, _, _ in plan.segments(block))
+    for cell, part in zip(cells, (part for first, _ in ranges for part in moments[first]), strict=True):
+        parts[cell].append(part)
+    return (np.stack([merge_moments(np.stack(part)) for part in parts]),), diverged
+
+
+def _run(plan: Plan, todo: list[tuple[int, int]], executor: Executor | None, workers: int,
+         into: tuple[NDArray[np.float64], ...] | None, store: Checkpoint | None) -> Iterator[Chunk]:
+    """Every chunk, saved as soon as it is there."""
+    def save(chunk: Chunk) -> None:
+        if store is not None:
+            store.save(chunk.first_block, chunk.values, chunk.diverged_at)
+
+    if executor is None:
+        yield from _run_in_threads(plan, todo, workers, into, save)
+        return
+    with _one_blas_thread(plan):
+        futures = [executor.submit(run_chunk, plan, *r, os.getpid()) for r in todo]
+        try:
+            for future in as_completed(futures):
+                chunk = future.result()
+                save(chunk)
+                yield chunk
+        finally:
+            for future in futures:
+                future.cancel()
+
+
+def _run_in_threads(plan: Plan, todo: list[tuple[int, int]], workers: int, into: tuple[NDArray[np.float64], ...] | None,
+                    save: Callable[[Chunk], None]) -> Iterator[Chunk]:
+    """This thread and others take one range after another: a future for each would cost more than a small chunk."""
+    pending, done = iter(todo), deque[Chunk]()
+
+    def take() -> Iterator[None]:
+        for r in pending:
+            chunk = run_chunk(plan, *r, os.getpid(), into)
+            save(chunk)
+            done.append(chunk)
+            yield
+
+    def take_all() -> None:
+        try:
+            deque(take(), maxlen=0)
+        finally:
+            deque(pending, maxlen=0)  # after an error nobody starts another chunk
+
+    with _one_blas_thread(plan), ThreadPoolExecutor(max(1, workers - 1)) as pool:
+        others = [pool.submit(take_all) for _ in range(min(workers, len(todo)) - 1)]
+        try:
+            for _ in take():
+                while done:
+                    yield done.popleft()
+            for other in others:
+                other.result()
+            yield from done
+        finally:
+            deque(pending, maxlen=0)
+
+
+class _bar:
+    """A tqdm bar over paths, or nothing."""
+
+    def __init__(self, show: bool, plan: Plan, done: int) -> None:
+        self._tqdm: Any = None
+        if show:
+            from tqdm.auto import tqdm
+
+            self._tqdm = tqdm(total=plan.n_paths, initial=done, unit="path", unit_scale=True)
+
+    def __enter__(self) -> Callable[[int], None]:
+        return self._tqdm.update if self._tqdm is not None else lambda n: None
+
+    def __exit__(self, *_: object) -> None:
+        if self._tqdm is not None:
+            self._tqdm.close()
+
+

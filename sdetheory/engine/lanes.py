@@ -1,0 +1,43 @@
+"""Small functions that every kernel may use without naming them among its own."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+
+from .functions import block_function, lane_function
+
+__all__ = ["copy_row", "copy_rows", "first_divergence", "matrix_product", "per_lane"]
+
+
+def per_lane(value: Any, lane: int) -> Any:
+    """`value` of this lane: a float is the same in every lane, a row has one value per lane."""
+    return value[lane] if isinstance(value, np.ndarray) else value
+
+
+@lane_function
+def first_divergence(known, step, a, b):
+    """`known`, or `step` where that is infinite and a or b is not finite: what a program that marks divergence keeps in D."""
+    return step if a * 0.0 + b * 0.0 != 0.0 and known == math.inf else known
+
+
+def matrix_product(A: Any, W: Any, out: Any) -> None:
+    """out ← A W, by BLAS."""
+    np.matmul(A, W, out=out)
+
+
+@block_function
+def copy_row(source, into):
+    """into ← source. (`into[:] = source` would compile the message that Numba has for arrays of two sizes: seconds.)"""
+    for lane in range(into.size):
+        into[lane] = source[lane]
+
+
+@block_function
+def copy_rows(source, into):
+    """into ← source, for blocks."""
+    for row in range(into.shape[0]):
+        for lane in range(into.shape[1]):
+            into[row, lane] = source[row, lane]
