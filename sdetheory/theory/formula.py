@@ -15,8 +15,8 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
+import scipy
 import sympy
-from scipy import special
 from sympy.codegen.cfunctions import expm1
 
 from ..hypotheses import HypothesisError
@@ -63,11 +63,21 @@ def _without_overflow(expr: sympy.Expr) -> sympy.Expr:
 
 
 #: functions SciPy has and SymPy's printers do not know
-_SPECIAL = {"gammaln": special.gammaln, "hyp0f1": special.hyp0f1, "hyp1f1": special.hyp1f1, "hyp2f1": special.hyp2f1}
+_SPECIAL = ("gammaln", "hyp0f1", "hyp1f1", "hyp2f1")
 
 
 def _hypergeometric(upper: sympy.Tuple, lower: sympy.Tuple, argument: sympy.Expr) -> sympy.Expr:
     return sympy.Function(f"hyp{len(upper)}f{len(lower)}")(*upper, *lower, argument)
+
+
+class _OwnDocumentation:
+    """The `__doc__` of a class, and for each of its instances what that writes about itself, when it is first read."""
+
+    def __init__(self, of_class: str) -> None:
+        self.of_class = of_class
+
+    def __get__(self, instance: Formula | None, owner: type) -> str:
+        return self.of_class if instance is None else instance._documentation
 
 
 class Formula:
@@ -100,6 +110,8 @@ class Formula:
     (0.05, 'proved')
     """
 
+    __doc__ = _OwnDocumentation(__doc__)  # type: ignore[assignment]
+
     def __init__(self, name: str, expr: sympy.Expr, *, claim: str, derivation: Callable[[sympy.Expr], Derivation],
                  parameters: Sequence[sympy.Symbol], doc: str = "", clock: str = "none",
                  needs: Sequence[sympy.Basic] = (), meanings: Mapping[str, str] | None = None) -> None:
@@ -117,7 +129,6 @@ class Formula:
         self.__name__ = self.__qualname__ = name
         self.__signature__ = inspect.Signature(
             [inspect.Parameter(p.name, inspect.Parameter.KEYWORD_ONLY) for p in parameters])
-        self.__doc__ = self._documentation()
 
     # ---- the number
 
@@ -146,7 +157,8 @@ class Formula:
     @functools.cached_property
     def _numeric(self) -> Callable[..., Any]:
         form = _without_overflow(_without_cancellation(self.expr)).replace(sympy.hyper, _hypergeometric)
-        return sympy.lambdify(self.parameters, form, modules=[_SPECIAL, "scipy", "numpy"])
+        special = {name: getattr(scipy.special, name) for name in _SPECIAL}
+        return sympy.lambdify(self.parameters, form, modules=[special, "scipy", "numpy"])
 
     def _check_names(self, values: Mapping[str, Any]) -> None:
         names = [p.name for p in self.parameters]
@@ -210,6 +222,7 @@ class Formula:
     def __repr__(self) -> str:
         return f"<Formula {self.name}{self.__signature__} of {self.claim}: {self.expr}>"
 
+    @functools.cached_property
     def _documentation(self) -> str:
         def line(parameter: sympy.Symbol) -> str:
             name = parameter.name
