@@ -10,11 +10,10 @@ read off runs of all weights. Clock: steps.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import sympy
-from matplotlib.figure import Figure
 
 import sdetheory as sdt
 from paper_checks.catapult.rounding import read_error
@@ -26,6 +25,9 @@ from sdetheory.dynamics.uv_weights import UVDescent
 from sdetheory.evidence import Between, Exact
 from sdetheory.symbolic import Derivation
 from sdetheory.theory import catapult
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 CURVATURE, OUTPUT = 2.0, 1.0  # λ_0 of every net, and f_0 where it is not random
 # The map: centres of cells that no edge meets. Next to ηλ_0 = 4 the distance to it grows by 1 + Y, on average by 2.6 a step,
@@ -169,6 +171,8 @@ def prediction() -> dict[str, Any]:
 
 def figure(run: Run) -> Figure:
     """Left: the map with theory's edges; right: a loss of each phase."""
+    from matplotlib.figure import Figure
+
     fig = Figure(figsize=(8.4, 4.2), layout="constrained")
     left, right = fig.subplots(1, 2, width_ratios=(3, 2))
     codes, edges = run.data["map"]
