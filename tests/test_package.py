@@ -84,6 +84,14 @@ def test_an_import_loads_no_more_than_is_used(statement, may_load):
     assert not {"scipy.special", "scipy.linalg", "scipy.integrate", "scipy.optimize", "scipy.stats"} & loaded
 
 
+def test_claims_are_imported_without_what_draws_and_trains():
+    code = ("import sys; from paper_checks.registry import discover; print(len([file.load() for file in discover()]), "
+            "*sorted({'matplotlib', 'torch', 'jinja2', 'latex2mathml'} & set(sys.modules)))")
+    found = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    count, *loaded = found.stdout.split()
+    assert int(count) > 0 and loaded == []
+
+
 def test_type_checkers_see_the_names_that_the_library_offers():
     tree = ast.parse((ROOT / "sdetheory" / "__init__.py").read_text(encoding="utf-8"))
     (block,) = (node for node in tree.body if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING")
