@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import sys
+import textwrap
 import time
 import unicodedata
 from collections.abc import Iterable
@@ -13,7 +14,7 @@ from typing import Any, TextIO
 from .results import worst_margin_ratio
 from .unicode_text import readable
 
-__all__ = ["MARKS", "Progress", "table"]
+__all__ = ["MARKS", "Progress", "columns", "table", "wrapped"]
 
 MARKS = {"confirmed": "✓", "refuted": "✗", "inconclusive": "?", "error": "!", "skipped": "–"}
 _COLOURS = {"confirmed": "32", "refuted": "31", "inconclusive": "33", "error": "35", "skipped": "90"}
@@ -35,15 +36,37 @@ def _fitted(text: str, width: int) -> str:
     return text + " " * (width - _width(text))
 
 
-def _columns() -> int:
-    return max(60, shutil.get_terminal_size((110, 24)).columns)
+def columns() -> int:
+    """The width of the terminal, 110 where there is none; at least 40."""
+    return max(40, shutil.get_terminal_size((110, 24)).columns)
+
+
+def wrapped(text: str, first: str = "", *, indent: int | None = None, width: int | None = None) -> str:
+    """Return `first` and `text` in lines no wider than the terminal.
+
+    Parameters
+    ----------
+    text : str
+    first : str
+        What stands before the text in the first line.
+    indent : int, optional
+        How far the other lines are indented: to where the text starts, or by 4 where that would leave little room.
+    width : int, optional
+        Another width than that of the terminal.
+    """
+    width = width or columns()
+    room = width - len(first)
+    hanging = " " * (indent if indent is not None else len(first) if room >= 30 else 4)
+    if room < 20:
+        return f"{first.rstrip()}\n{textwrap.fill(text, width, initial_indent=hanging, subsequent_indent=hanging)}"
+    return textwrap.fill(text, width, initial_indent=first, subsequent_indent=hanging, break_on_hyphens=False) or first.rstrip()
 
 
 class Progress:
     """A line for each finished claim; in a terminal, below them, what is being worked on and for how long."""
 
-    def __init__(self, total: int, out: TextIO | None = None) -> None:
-        self.total, self.done, self.out = total, 0, out or sys.stdout
+    def __init__(self, total: int, out: TextIO | None = None, *, id_width: int = 8) -> None:
+        self.total, self.done, self.out, self.id_width = total, 0, out or sys.stdout, id_width
         self.live = self.out.isatty()
         self.since: dict[str, float] = {}
 
@@ -54,7 +77,7 @@ class Progress:
         if self.live:
             running = ", ".join(f"{id} {now - start:.0f} s" for id, start in self.since.items())
             line = f"[{self.done}/{self.total}] {running}"
-            self.out.write("\r\x1b[K" + _fitted(line, _columns() - 1).rstrip())
+            self.out.write("\r\x1b[K" + _fitted(line, columns() - 1).rstrip())
             self.out.flush()
 
     def finished(self, result: dict[str, Any]) -> None:
@@ -65,8 +88,9 @@ class Progress:
         count = f"[{self.done:>{len(str(self.total))}}/{self.total}]"
         note = result["reason"].splitlines()[0] if result["reason"] else ""
         note = note or result["title"]
-        line = f"{count} {MARKS[status]} {result['id']:<8} {status:<12} {result['seconds']:6.1f} s"
-        print(_coloured(line, status, self.out) + f"  {readable(note)}", file=self.out, flush=True)
+        head = f"{count} {MARKS[status]} {result['id']:<{self.id_width}} {status:<12} {result['seconds']:6.1f} s"
+        lines = wrapped(readable(note), head + "  ")
+        print(_coloured(head, status, self.out) + lines[len(head):], file=self.out, flush=True)
 
     def clear(self) -> None:
         """Take the live line away."""
@@ -87,7 +111,7 @@ def table(results: Iterable[dict[str, Any]], out: TextIO | None = None) -> str:
             for r in results]
     widths = [max(_width(row[i]) for row in [head, *rows]) for i in range(len(head))]
     others = sum(widths) - widths[1] + 2 * (len(head) - 1)
-    widths[1] = max(12, min(widths[1], _columns() - others))
+    widths[1] = max(12, min(widths[1], columns() - others))
     right = {3, 4, 6}
 
     def line(row: tuple[str, ...]) -> list[str]:

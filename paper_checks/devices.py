@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import importlib.metadata
-import importlib.util
 import os
+
+from .errors import UsageError
 
 __all__ = ["DEVICES", "VARIABLE", "DeviceError", "available", "torch_version"]
 
@@ -13,7 +13,7 @@ DEVICES = ("cpu", "cuda")
 VARIABLE = "PAPER_CHECKS_DEVICE"
 
 
-class DeviceError(ValueError):
+class DeviceError(UsageError):
     """A device was asked for that is not there."""
 
 
@@ -25,6 +25,8 @@ def available(kind: str) -> str:
     os.environ[VARIABLE] = kind
     if kind == "cpu":
         return kind
+    import importlib.util
+
     if importlib.util.find_spec("torch") is None:
         raise DeviceError('--device cuda: expected torch to be installed, got none; pip install "sdetheory[torch]"')
     import torch
@@ -37,6 +39,8 @@ def available(kind: str) -> str:
 
 def torch_version() -> str | None:
     """The version of torch, None where it is not installed."""
+    import importlib.metadata
+
     try:
         return importlib.metadata.version("torch")
     except importlib.metadata.PackageNotFoundError:

@@ -1,7 +1,7 @@
 """Where the claims are: a folder is a paper, a file `<prefix>_<number>_<slug>.py` in it is the claim PREFIX-number.
 
-Ids come from the names of the files, so finding claims imports none of them; a file that cannot be imported is one
-claim that cannot be checked, and no more than that.
+Ids come from the names of the files, titles from their text, so finding and naming claims imports none of them; a file
+that cannot be imported is one claim that cannot be checked, and no more than that.
 """
 
 from __future__ import annotations
@@ -15,9 +15,15 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from sdetheory.claims import Claim
 from sdetheory.references import PAPERS
+
+from .errors import UsageError
+from .source import stated
+
+if TYPE_CHECKING:
+    from sdetheory.claims import Claim
 
 __all__ = ["HERE", "ClaimFile", "SelectionError", "discover", "select"]
 
@@ -25,7 +31,7 @@ HERE = Path(__file__).resolve().parent
 _NAME = re.compile(r"(?P<prefix>[a-z][a-z]*(?:_[a-z]+)*)_(?P<number>\d+)_\w+")
 
 
-class SelectionError(ValueError):
+class SelectionError(UsageError):
     """What was asked for is not the id of a claim, nor a paper."""
 
 
@@ -51,11 +57,16 @@ class ClaimFile:
         """What the file's name says the claim is about."""
         return self.module.rpartition(".")[2].split("_", self.id.count("-") + 1)[-1].replace("_", " ")
 
+    @property
+    def path(self) -> Path:
+        """The file."""
+        return Path(self.folder, self.paper, f"{self.module.rpartition('.')[2]}.py")
+
     def load(self) -> Claim:
         """Import the file and return its claim; whatever the import raises is raised."""
-        root = str(Path(self.folder).parent)
-        if root not in sys.path:
-            sys.path.insert(0, root)
+        from sdetheory.claims import Claim
+
+        self._put_on_path()
         module = importlib.import_module(self.module)
         claim = getattr(module, "claim", None)
         if not isinstance(claim, Claim):
@@ -64,14 +75,38 @@ class ClaimFile:
             raise ValueError(f"{self.module}: expected the id {self.id}, as the file's name says, got {claim.id!r}")
         return claim
 
+    def _put_on_path(self) -> None:
+        root = str(Path(self.folder).parent)
+        if root not in sys.path:
+            sys.path.insert(0, root)
+
+    @property
+    def title(self) -> str:
+        """The claim's title, its slug where it has none; the file is imported only where its text does not say.
+
+        Raises
+        ------
+        SyntaxError
+            Where the file is no Python.
+        ModuleNotFoundError
+            Where it imports a package that is not installed.
+        """
+        told = stated(self.path)
+        self._put_on_path()
+        for package in told.imports:
+            if package not in sys.modules and importlib.util.find_spec(package) is None:
+                raise ModuleNotFoundError(f"No module named {package!r}", name=package)
+        return (self.load().title if told.title is None else told.title) or self.slug
+
     @property
     def requires(self) -> tuple[str, ...]:
         """The packages this claim needs beyond those of the library; its file says so by `requires = ("torch",)`.
 
-        None of a file that cannot be imported.
+        None of a file that cannot be read, nor of one that only an import could ask and that cannot be imported.
         """
         try:
-            return tuple(getattr(importlib.import_module(self.module), "requires", ()))
+            told = stated(self.path).requires
+            return told if told is not None else tuple(getattr(importlib.import_module(self.module), "requires", ()))
         except Exception:
             return ()
 

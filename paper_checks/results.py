@@ -12,11 +12,12 @@ from pathlib import Path
 from typing import Any
 
 from .devices import DEVICES
+from .errors import UsageError
 
 __all__ = ["FolderError", "Results", "worst_margin_ratio"]
 
 
-class FolderError(ValueError):
+class FolderError(UsageError):
     """A folder that cannot be written, or that holds no results."""
 
 

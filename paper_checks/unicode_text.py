@@ -11,16 +11,13 @@ import unicodedata
 from collections.abc import Callable
 from typing import Any
 
-import sympy
-from sympy.printing.pretty.pretty import PrettyPrinter
-from sympy.printing.pretty.pretty_symbology import greek_unicode, pretty_symbol
-from sympy.printing.pretty.stringpict import prettyForm
-
-from sdetheory.symbolic.notation import NOTATION
-
 __all__ = ["pretty_lines", "readable"]
 
-_SIGNS: dict[str, str] = {
+_LETTERS = ("alpha beta gamma delta epsilon zeta eta theta iota kappa lambda mu nu xi omicron pi rho varsigma sigma tau "
+            "upsilon phi chi psi omega").split()  # in the order of Unicode, α to ω and Α to Ω
+_SIGNS: dict[str, str] = {name: chr(0x3B1 + i) for i, name in enumerate(_LETTERS)} | {
+    name.capitalize(): chr(0x391 + i) for i, name in enumerate(_LETTERS) if name != "varsigma"} | {
+    "vartheta": "ϑ", "varphi": "φ", "varpi": "ϖ", "varrho": "ϱ", "varkappa": "ϰ",
     "to": "→", "rightarrow": "→", "mapsto": "↦", "leftarrow": "←", "Rightarrow": "⇒", "infty": "∞", "le": "≤", "leq": "≤",
     "ge": "≥", "geq": "≥", "ne": "≠", "neq": "≠", "approx": "≈", "equiv": "≡", "propto": "∝", "sim": "∼", "in": "∈",
     "nabla": "∇", "partial": "∂", "int": "∫", "sum": "∑", "prod": "∏", "cdot": "·", "times": "×", "pm": "±",
@@ -29,7 +26,7 @@ _SIGNS: dict[str, str] = {
     "quad": "  ", "qquad": "    ", ",": " ", ";": " ", ":": " ", "!": "", " ": " ", "{": "{", "}": "}", "%": "%", "_": "_",
     "ll": "≪", "gg": "≫", "subset": "⊂", "setminus": "∖", "mid": "|", "otimes": "⊗", "varepsilon": "ε", "epsilon": "ε",
     "left": "", "right": "", "big": "", "Big": "", "bigl": "", "bigr": "", "Bigl": "", "Bigr": "",
-} | {name: c for name, c in greek_unicode.items() if name not in ("epsilon", "varepsilon")}
+}
 _MARKS = {"hat": "\u0302", "widehat": "\u0302", "bar": "\u0304", "overline": "\u0304", "tilde": "\u0303", "dot": "\u0307",
           "ddot": "\u0308", "vec": "\u20d7"}
 _SUPER = str.maketrans("0123456789+-−=()nitTdk", "⁰¹²³⁴⁵⁶⁷⁸⁹⁺⁻⁻⁼⁽⁾ⁿⁱᵗᵀᵈᵏ")
@@ -92,17 +89,11 @@ def _raised(text: str, letters: dict[int, int], sign: str) -> str:
     return small if not plain else f"{sign}{text}" if len(text) == 1 else f"{sign}({text})"
 
 
-class _Pretty(PrettyPrinter):
-    """Draws a symbol by the paper's letter."""
-
-    def _print_Symbol(self, e: sympy.Symbol, bold_name: bool = False) -> prettyForm:
-        name = NOTATION[e.name][0] if e.name in NOTATION else e.name
-        return prettyForm("ŵ" if name == "what" else pretty_symbol(name))
-
-
 def pretty_lines(expression: Any, width: int, indent: str = "", after: str = "") -> list[str]:
     """Return an expression drawn in Unicode, its lines indented, `after` beside the line of its axis."""
-    printer = _Pretty({"use_unicode": True, "wrap_line": False, "num_columns": width - len(indent)})
+    from .pretty_printer import PaperPrinter
+
+    printer = PaperPrinter({"use_unicode": True, "wrap_line": False, "num_columns": width - len(indent)})
     form = printer._print(expression)
     if form.width() > width - len(indent):
         return [indent + line for line in _one_line(expression, width - len(indent) - len(after), after)]

@@ -1,13 +1,49 @@
 """sdetheory: a numerical laboratory for the theory of SGD.
 
 Write a process or a loss once; get its theory symbolically, its simulation at compiled speed, and a verdict on whether the
-two agree. `import sdetheory as sdt` loads neither torch nor matplotlib; each name below is loaded when first used.
+two agree. `import sdetheory as sdt` loads no other package; each name below is loaded when first used.
 """
 
 from __future__ import annotations
 
 from importlib import import_module
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:  # what `__getattr__` does, for editors and type checkers
+    from . import (
+        claims,
+        dynamics,
+        error_studies,
+        evidence,
+        expectation,
+        hypotheses,
+        kernels,
+        losses,
+        plot,
+        random,
+        references,
+        scaling_rule,
+        schedules,
+        schemes,
+        sde,
+        simulation,
+        sphere,
+        stats,
+        symbolic,
+        theory,
+        torch,
+        translate,
+        validation,
+        verdicts,
+    )
+    from .claims import Claim, Control, verify_all
+    from .dynamics import SGD, SVAG
+    from .evidence import Between, Estimate, Exact, Relative, Resolution
+    from .expectation import expect
+    from .sde import SDE
+    from .simulation import simulate
+    from .symbolic import Derivation
+    from .theory.formula import Formula
 
 __version__ = "0.1.0"
 
@@ -16,20 +52,20 @@ _WHERE = {
     "Formula": "theory.formula", "Derivation": "symbolic", "Claim": "claims", "Control": "claims", "verify_all": "claims",
     "Estimate": "evidence", "Exact": "evidence", "Relative": "evidence", "Resolution": "evidence", "Between": "evidence",
 }
-_ROOMS = ("claims", "dynamics", "error_studies", "evidence", "expectation", "hypotheses", "kernels", "losses", "plot",
-          "random", "references", "scaling_rule", "schedules", "schemes", "sde", "simulation", "sphere", "stats", "symbolic",
-          "theory", "torch", "translate", "validation", "verdicts")
+__all__ = ["SDE", "SGD", "SVAG", "Between", "Claim", "Control", "Derivation", "Estimate", "Exact", "Formula", "Relative",
+           "Resolution", "__version__", "claims", "dynamics", "error_studies", "evidence", "expect", "expectation", "hypotheses",
+           "kernels", "losses", "plot", "random", "references", "scaling_rule", "schedules", "schemes", "sde", "simulate",
+           "simulation", "sphere", "stats", "symbolic", "theory", "torch", "translate", "validation", "verdicts", "verify_all"]
 
-__all__ = ["__version__", *_WHERE, *_ROOMS]
 
-
-def __getattr__(name: str) -> Any:
-    if name in _WHERE:
-        globals()[name] = getattr(import_module(f".{_WHERE[name]}", __name__), name)
-        return globals()[name]
-    if name in _ROOMS:
-        return import_module(f".{name}", __name__)
-    raise AttributeError(f"module 'sdetheory' has no attribute {name!r}; it has {', '.join(sorted(__all__))}")
+if not TYPE_CHECKING:  # a type checker that saw this would take any name for good
+    def __getattr__(name: str) -> Any:
+        if name in _WHERE:
+            globals()[name] = getattr(import_module(f".{_WHERE[name]}", __name__), name)
+            return globals()[name]
+        if name in __all__:
+            return import_module(f".{name}", __name__)
+        raise AttributeError(f"module 'sdetheory' has no attribute {name!r}; it has {', '.join(__all__)}")
 
 
 def __dir__() -> list[str]:

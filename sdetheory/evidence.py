@@ -17,8 +17,8 @@ from functools import singledispatch
 from typing import Any, Literal
 
 import numpy as np
+import scipy
 from numpy.typing import NDArray
-from scipy import special
 
 from .stats.estimates import Estimate, critical_value
 from .stats.two_sample import Distance
@@ -171,7 +171,7 @@ def _(evidence: Estimate, name: str, predicted: Any, alpha: float, resolution: A
         else:
             remedy = _remedy(point, alpha, rho) if status == "inconclusive" else ""
         label = name if np.ndim(evidence.value) == 0 else f"{name}[{i}]"
-        seen = margin + bias + float(special.ndtri(POWER)) * float(point.stderr)
+        seen = margin + bias + float(scipy.special.ndtri(POWER)) * float(point.stderr)
         comparisons.append(Comparison(label, target, float(point.value), float(point.stderr), bias, z, rho, status,
                                       seen, remedy))
     return comparisons
@@ -212,11 +212,11 @@ def _(evidence: Distance, name: str, predicted: Any, alpha: float, resolution: A
 def power_to_refute(comparison: Comparison, evidence: Any, wrong_by: float) -> float:
     """Return a lower bound on the probability that the rule refutes a prediction that is wrong by `wrong_by`."""
     if isinstance(evidence, Distance):  # its normal scale is half of 1/sqrt(n) + ...: see two_sample
-        return float(special.ndtr((wrong_by - comparison.margin) / (comparison.stderr / 2)))
+        return float(scipy.special.ndtr((wrong_by - comparison.margin) / (comparison.stderr / 2)))
     room = wrong_by - comparison.bias_bound - comparison.margin  # the bias may hide as much as it may show
     if comparison.stderr == 0:
         return float(room > 0)
-    return float(special.ndtr(room / comparison.stderr))
+    return float(scipy.special.ndtr(room / comparison.stderr))
 
 
 def _spread(name: str, what: str, value: Any, points: int) -> list[float]:
@@ -247,7 +247,7 @@ def _remedy(point: Estimate, alpha: float, rho: float) -> str:
     else:
         n = int(point.n)
         # sigma may be larger than it came out: its upper 99.9 % limit for normal samples, less for heavy tails
-        sigma = noise * math.sqrt(n * (n - 1) / (2 * special.gammaincinv((n - 1) / 2, 1e-3)))
+        sigma = noise * math.sqrt(n * (n - 1) / (2 * scipy.special.gammaincinv((n - 1) / 2, 1e-3)))
         paths = max(3.0, (float(critical_value(alpha)) * sigma / room) ** 2)
         while float(critical_value(alpha, paths)) * sigma / math.sqrt(paths) > room:  # Student's t at the new number
             paths *= 1.02

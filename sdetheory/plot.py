@@ -7,10 +7,9 @@ verdict is a row of intervals :math:`(\hat\theta - \theta \pm (z\,\mathrm{se} + 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import xarray as xr
 from matplotlib import colormaps
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -18,6 +17,9 @@ from matplotlib.figure import Figure
 from .evidence import Between
 from .plot_catapult import catapult_film, curvature_change, misclassified, orbits, phase_map
 from .verdicts import Verdict
+
+if TYPE_CHECKING:
+    import xarray as xr
 
 __all__ = ["catapult_film", "curvature_change", "ensemble", "misclassified", "orbits", "paths", "phase_map", "prediction", "verdict"]
 

@@ -10,10 +10,9 @@ place on x in each row. Cells whose phase is not the one between the edges are m
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import xarray as xr
 from matplotlib.animation import FuncAnimation, PillowWriter
 from matplotlib.axes import Axes
 from matplotlib.colors import BoundaryNorm, ListedColormap
@@ -23,6 +22,9 @@ from numpy.typing import ArrayLike, NDArray
 
 from .dynamics.phases import Phase
 from .validation import finite_array, integer
+
+if TYPE_CHECKING:
+    import xarray as xr
 
 __all__ = ["catapult_film", "curvature_change", "misclassified", "orbits", "phase_map"]
 

@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import scipy
 from numpy.typing import ArrayLike, NDArray
-from scipy import special
 
 from .engine import block_function
 from .random.fill import fill_normals
@@ -111,9 +111,9 @@ def zonal_harmonic(degree: int, dim: int, t: ArrayLike) -> NDArray[np.float64]:
     degree, dim = integer("degree", degree, at_least=0), integer("dim", dim, at_least=2)
     points = np.asarray(t, dtype=np.float64)
     if dim == 2:
-        return np.asarray(special.eval_chebyt(degree, points))
+        return np.asarray(scipy.special.eval_chebyt(degree, points))
     index = dim / 2 - 1
-    return np.asarray(special.eval_gegenbauer(degree, index, points) / special.eval_gegenbauer(degree, index, 1.0))
+    return np.asarray(scipy.special.eval_gegenbauer(degree, index, points) / scipy.special.eval_gegenbauer(degree, index, 1.0))
 
 
 def area(dim: int) -> float:

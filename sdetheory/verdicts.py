@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import html
-import importlib.metadata
 import math
 import platform
 from collections.abc import Mapping, Sequence
@@ -49,13 +48,15 @@ def decide(derivation: str, comparisons: Sequence[Comparison], control: str) -> 
 
 def versions() -> dict[str, str | None]:
     """Return the versions behind a verdict; None for what is not installed."""
+    from importlib import metadata
+
     from . import __version__
 
     found: dict[str, str | None] = {"python": platform.python_version()}
     for package in ("numpy", "numba", "sympy"):
         try:
-            found[package] = importlib.metadata.version(package)
-        except importlib.metadata.PackageNotFoundError:
+            found[package] = metadata.version(package)
+        except metadata.PackageNotFoundError:
             found[package] = None
     return found | {"sdetheory": __version__}
 

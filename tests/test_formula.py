@@ -117,6 +117,21 @@ def test_a_foreign_symbol_is_refused_when_the_formula_is_made():
         Formula("f", RATE, claim="ILR-3", derivation=relaxation_derivation, parameters=[RATE], clock="wall")
 
 
+def test_the_function_of_a_closed_form_is_called_once_and_when_the_expression_is_needed():
+    calls = []
+
+    @closed_form("ILR-3", relaxation_derivation)
+    def counted(t, intrinsic_lr):
+        """A sentence."""
+        calls.append((t, intrinsic_lr))
+        return intrinsic_lr * t
+
+    assert calls == [] and counted.name == "counted"
+    assert counted(t=2.0, intrinsic_lr=3.0) == 6.0 and counted.expr == RATE * T and "A sentence." in counted.__doc__
+    assert calls == [(T, RATE)]
+    assert Formula.__doc__.startswith("A closed form")
+
+
 def test_formulas_are_proved_together_and_one_that_is_wrong_fails_them_all():
     wrong = relaxation.replaced(relaxation.expr + RATE)
     both = joint_derivation("Both", relaxation, wrong, relaxation)

@@ -10,6 +10,8 @@ import sys
 import tomllib
 from pathlib import Path
 
+import pytest
+
 import sdetheory
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -60,6 +62,48 @@ def test_python_dash_m_runs_the_command_line():
     found = subprocess.run([sys.executable, "-m", "paper_checks", "--help"], cwd=ROOT, capture_output=True, text=True,
                            check=True)
     assert all(command in found.stdout for command in ("run", "list", "show", "report"))
+
+
+HEAVY = {"numpy", "scipy", "numba", "llvmlite", "sympy", "xarray", "pandas", "matplotlib", "torch", "jinja2", "latex2mathml"}
+
+
+@pytest.mark.parametrize("statement, may_load", [
+    ("import sdetheory", ""),
+    ("import sdetheory as sdt; dir(sdt); sdt.references", ""),
+    ("import paper_checks.cli; paper_checks.cli._parser().format_help()", ""),
+    ("from paper_checks.cli import main; main(['list'])", ""),
+    ("import sdetheory as sdt; sdt.Claim, sdt.Estimate, sdt.stats, sdt.schedules", "numpy scipy"),
+    ("import sdetheory as sdt; sdt.symbolic, sdt.Derivation, sdt.theory, sdt.Formula", "numpy scipy sympy"),
+    ("from sdetheory.theory import catapult, exp_lr, intrinsic_lr, svag", "numpy scipy sympy"),
+])
+def test_an_import_loads_no_more_than_is_used(statement, may_load):
+    code = f"import sys\n{statement}\nprint('\\n', *sorted(sys.modules))"
+    found = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    loaded = set(found.stdout.splitlines()[-1].split())
+    assert HEAVY & loaded <= set(may_load.split())
+    assert not {"scipy.special", "scipy.linalg", "scipy.integrate", "scipy.optimize", "scipy.stats"} & loaded
+
+
+def test_claims_are_imported_without_what_draws_and_trains():
+    code = ("import sys; from paper_checks.registry import discover; print(len([file.load() for file in discover()]), "
+            "*sorted({'matplotlib', 'torch', 'jinja2', 'latex2mathml'} & set(sys.modules)))")
+    found = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    count, *loaded = found.stdout.split()
+    assert int(count) > 0 and loaded == []
+
+
+def test_type_checkers_see_the_names_that_the_library_offers():
+    tree = ast.parse((ROOT / "sdetheory" / "__init__.py").read_text(encoding="utf-8"))
+    (block,) = (node for node in tree.body if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING")
+    seen = {(node.module or alias.name, alias.name) for node in block.body for alias in node.names}
+    assert seen | {("", "__version__")} == {
+        (sdetheory._WHERE.get(name, name), name) if name != "__version__" else ("", name) for name in sdetheory.__all__}
+    assert len(sdetheory.__all__) == len(set(sdetheory.__all__)), "a name stands twice"
+    for name in set(sdetheory.__all__) - {"torch"}:
+        assert getattr(sdetheory, name) is not None
+    with pytest.raises(AttributeError, match="no attribute 'simulat'; it has .*simulate"):
+        sdetheory.simulat  # noqa: B018
+    assert dir(sdetheory) == sorted(sdetheory.__all__)
 
 
 def unannotated(source: str) -> list[str]:

@@ -17,9 +17,11 @@ from pathlib import Path
 import pytest
 
 from paper_checks.cli import main
+from paper_checks.console import Progress
 from paper_checks.registry import HERE, SelectionError, discover, select
 from paper_checks.report import render
 from paper_checks.results import FolderError, Results
+from paper_checks.source import stated
 from sdetheory.references import PAPERS
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -215,6 +217,62 @@ def test_list_imports_no_more_than_it_can(whole_run, capsys):
     assert re.search(r"TOY-5 +\(cannot be loaded: ModuleNotFoundError", out)
 
 
+@pytest.mark.parametrize("file", discover(), ids=lambda file: file.id)
+def test_what_a_file_states_is_what_its_claim_has(file):
+    told, claim = stated(file.path), file.load()
+    assert told.title is not None and told.requires is not None, "list would have to import this file"
+    assert told.title == claim.title == file.title
+    assert told.requires == getattr(sys.modules[file.module], "requires", ()) == file.requires
+
+
+@pytest.mark.parametrize("end, title", [
+    ('claim = Claim("A-1", title="One " "title")', "One title"), ('claim: Claim = claims.Claim("A-1", title="T")', "T"),
+    ('claim = Claim("A-1")', ""), ('claim = Claim("A-1", title=f"{1} title")', None), ("claim = Claim(**given)", None),
+    ('claim = Claim("A-1", title="T")\nclaim = other(claim)', None), ('if True:\n    claim = Claim("A-1", title="T")', None),
+    ("from .shared import claim", None), ("claim, other = two()", None), ("x = 1", None),
+    ('def f():\n    claim = 1\nclaim = Claim("A-1", title="T")', "T"),
+])
+def test_a_title_is_read_where_it_is_a_string_and_nothing_else_sets_the_claim(tmp_path, end, title):
+    (tmp_path / "a_01_x.py").write_text(end + "\n")
+    assert stated(tmp_path / "a_01_x.py").title == title
+
+
+@pytest.mark.parametrize("line, requires", [
+    ('requires = ("torch",)', ("torch",)), ("", ()), ('requires = ["a", "b"]', ("a", "b")), ("requires = needed()", None),
+    ('try:\n    import torch\nexcept ImportError:\n    requires = ("torch",)', None)])
+def test_what_a_file_requires_is_read_where_it_is_written_out(tmp_path, line, requires):
+    (tmp_path / "a_01_x.py").write_text(line + "\n")
+    assert stated(tmp_path / "a_01_x.py").requires == requires
+
+
+def test_list_names_what_it_can_and_wraps_it(tmp_path, capsys, monkeypatch):
+    papers = write_claims(tmp_path, dict.fromkeys(("toy_01_a", "toy_02_b", "net_toy_03_c"), {}))
+    (papers / "toys" / "toy_02_b.py").write_text("claim = Claim(\n")
+    long = papers / "toys" / "net_toy_03_c.py"
+    long.write_text(long.read_text().replace('title="', f'title="A title {"of many words " * 9}'))
+    monkeypatch.setenv("COLUMNS", "80")
+    assert main(["list", "--papers", str(papers)]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert re.match(r"  TOY-2      +\(cannot be loaded: SyntaxError", lines[2])
+    at = lines[1].index("The mean")
+    (start,) = (i for i, line in enumerate(lines) if "NET-TOY-3" in line)
+    assert lines[start].index("A title") == at and lines[start + 1].startswith(" " * at + "many")
+    assert max(map(len, lines)) <= 80
+    assert "papers.toys.toy_01_a" not in sys.modules, "it was imported, although its title is a string"
+
+
+@pytest.mark.parametrize("columns", [50, 80, 200])
+def test_progress_lines_wrap_to_the_terminal(columns, capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", str(columns))
+    progress = Progress(64, id_width=11)
+    for reason in ("", "a reason of " + "several words " * 8):
+        progress.finished({"id": "NET-SVAG-12", "title": "A title", "status": "confirmed", "reason": reason, "seconds": 12.34})
+    lines = capsys.readouterr().out.splitlines()
+    assert max(map(len, lines)) <= columns
+    assert " ".join(" ".join(lines).split()).endswith("several words " * 7 + "several words")
+    assert all(line.startswith(("[", "    ")) for line in lines)
+
+
 @pytest.mark.parametrize("arguments, message", [
     (["run", "toy-11"], "nearest are .*TOY-1"),
     (["run", "toi"], "nearest are TOY"),
@@ -228,7 +286,14 @@ def test_a_wrong_call_says_what_would_be_right(whole_run, capsys, arguments, mes
     assert re.search(message, capsys.readouterr().err)
 
 
-@pytest.mark.parametrize("arguments", [["run", "--seed", "-1"], ["run", "--jobs", "0"], ["run", "--quick", "--thorough"], []])
+def test_no_arguments_are_a_request_for_help(capsys):
+    assert main([]) == 0
+    out = capsys.readouterr().out
+    assert all(part in out for part in ("run", "list", "show", "report", "paper-checks show ILR-4"))
+    assert max(map(len, out.splitlines())) <= 80
+
+
+@pytest.mark.parametrize("arguments", [["run", "--seed", "-1"], ["run", "--jobs", "0"], ["run", "--quick", "--thorough"]])
 def test_a_call_that_cannot_be_read_exits_with_2(arguments, capsys):
     with pytest.raises(SystemExit) as found:
         main(arguments)

@@ -11,7 +11,7 @@ from paper_checks.console import table
 from paper_checks.figures import figure_markup
 from paper_checks.mathematics import prose
 from paper_checks.results import worst_margin_ratio
-from paper_checks.unicode_text import pretty_lines, readable
+from paper_checks.unicode_text import _LETTERS, pretty_lines, readable
 from sdetheory.symbolic import symbol
 
 
@@ -60,6 +60,15 @@ def test_the_table_says_at_which_shift_the_power_of_a_control_is():
 ])
 def test_latex_reads_as_unicode(text, expected):
     assert readable(text) == expected
+
+
+def test_greek_letters_are_those_of_sympy():
+    from sympy.printing.pretty.pretty_symbology import greek_unicode
+
+    for name in [*_LETTERS, *(name.capitalize() for name in _LETTERS if name != "varsigma")]:
+        if name not in ("epsilon", "varsigma"):
+            assert readable(rf"$\{name}$") == greek_unicode[name]
+    assert readable(r"$\epsilon\varepsilon\varsigma$") == "εες"
 
 
 def test_expressions_are_drawn_in_the_letters_of_the_papers():

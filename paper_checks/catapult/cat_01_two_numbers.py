@@ -9,10 +9,9 @@ at every step and held against the iterated formulas, from the lazy phase to nea
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from matplotlib.figure import Figure
 
 import sdetheory as sdt
 from paper_checks.catapult.rounding import iterated, rounding_along
@@ -23,6 +22,9 @@ from sdetheory.dynamics.uv_weights import UVDescent
 from sdetheory.evidence import Exact
 from sdetheory.symbolic import Derivation
 from sdetheory.theory import catapult
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 CURVATURE = 2.0  # of every start: normal weights, scaled; what is random are the directions and f_0
 WIDTHS, ENGINE_WIDTH = (1, 3, 64, 512), 16
@@ -94,6 +96,8 @@ def derivation() -> Derivation:
 
 def figure(run: Run) -> Figure:
     """Left: λ of 128 weights on the lines of two numbers; right: what is left of the difference, under its bound."""
+    from matplotlib.figure import Figure
+
     fig = Figure(figsize=(7.2, 3.8), layout="constrained")
     left, right = fig.subplots(1, 2)
     runs, steps = run.data["runs"], np.arange(STEPS + 1)

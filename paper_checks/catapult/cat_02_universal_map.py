@@ -10,10 +10,9 @@ start at the same points of the plane and are held against the map; on the edge 
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from matplotlib.figure import Figure
 
 import sdetheory as sdt
 from paper_checks.catapult.rounding import EPS, iterated, read_error, rounding_along
@@ -25,6 +24,9 @@ from sdetheory.evidence import Between, Exact
 from sdetheory.stats import mean_estimate
 from sdetheory.symbolic import Derivation
 from sdetheory.theory import catapult
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 STARTS = ((1.5, 0.3), (2.6, 0.01), (3.4, 0.001), (3.8, 2.7), (3.9, 0.5))  # (X, Y): all orbits differ, X² ≥ 4Y
 RUNS = ((1, 0.02), (7, 25.0), (512, 1.0), (512, 0.02))  # (width, lr)
@@ -124,6 +126,8 @@ def derivation() -> Derivation:
 
 def figure(run: Run) -> Figure:
     """Left: the plane, nets of all widths on one orbit each; right: three steps on the edge are the tripled angle."""
+    from matplotlib.figure import Figure
+
     fig = Figure(figsize=(7.2, 3.8), layout="constrained")
     left, right = fig.subplots(1, 2)
     x = np.linspace(0, 4, 200)

@@ -10,22 +10,23 @@ read off runs of all weights. Clock: steps.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import sympy
-from matplotlib.figure import Figure
 
 import sdetheory as sdt
 from paper_checks.catapult.rounding import read_error
 from paper_checks.catapult.starts import OBSERVED, normal_weights, weights_at
-from sdetheory import plot
 from sdetheory.claims import Claim, Control, Relative, Resolution, Run
 from sdetheory.dynamics.phases import Phase, phases_of_losses
 from sdetheory.dynamics.uv_weights import UVDescent
 from sdetheory.evidence import Between, Exact
 from sdetheory.symbolic import Derivation
 from sdetheory.theory import catapult
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 CURVATURE, OUTPUT = 2.0, 1.0  # λ_0 of every net, and f_0 where it is not random
 # The map: centres of cells that no edge meets. Next to ηλ_0 = 4 the distance to it grows by 1 + Y, on average by 2.6 a step,
@@ -76,7 +77,7 @@ def _map(run: Run, seed: np.random.SeedSequence) -> dict[str, Exact]:
                             & (np.abs(f[:, 1:]) > np.abs(f[:, :-1]) + noise[:, :-1])))
     codes = np.array(phases)
     edges = np.array([_growth_edge(OUTPUT, width) for width in MAP_WIDTHS]) * CURVATURE
-    wrong = plot.misclassified(codes, MAP_SCALED, edges, 4.0)
+    wrong = sdt.plot.misclassified(codes, MAP_SCALED, edges, 4.0)
     run.data["map"] = codes, edges
     return {"misclassified cells": Exact(float(wrong.sum() + unfinished), 0.0), "rises below 2": Exact(float(rises), 0.0)}
 
@@ -169,10 +170,12 @@ def prediction() -> dict[str, Any]:
 
 def figure(run: Run) -> Figure:
     """Left: the map with theory's edges; right: a loss of each phase."""
+    from matplotlib.figure import Figure
+
     fig = Figure(figsize=(8.4, 4.2), layout="constrained")
     left, right = fig.subplots(1, 2, width_ratios=(3, 2))
     codes, edges = run.data["map"]
-    plot.phase_map(codes, MAP_SCALED, MAP_WIDTHS, growth_edge=edges, divergence_edge=4.0, yscale="log", ax=left)
+    sdt.plot.phase_map(codes, MAP_SCALED, MAP_WIDTHS, growth_edge=edges, divergence_edge=4.0, yscale="log", ax=left)
     left.set(xlabel=r"$\eta\lambda_0$", ylabel=r"width $n$")
     left.set_title(r"Phases of all weights, $f_0=1$, and exact edges", fontsize=11)
     for f, name, colour in zip(run.data["examples"], (r"$\eta\lambda_0=1.5$: lazy", r"$3.0$: catapult", r"$4.1$: divergent"),

@@ -9,11 +9,10 @@ two numbers (CAT-1), 1024 by all weights. As X_0 → 2 from above the peak is (X
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from matplotlib.figure import Figure
-from scipy.special import ndtri
+import scipy
 
 import sdetheory as sdt
 from paper_checks.catapult.rounding import read_error
@@ -26,6 +25,9 @@ from sdetheory.stats import quantile_estimate, step_halving
 from sdetheory.stats.estimates import Estimate
 from sdetheory.symbolic import Derivation
 from sdetheory.theory import catapult
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 CURVATURE = 2.0
 SCALED = (2.5, 3.0, 3.5)  # ηλ_0
@@ -64,7 +66,7 @@ def _bands() -> np.ndarray:
 
 def prediction() -> dict[str, Any]:
     """Ratios to theory are 1; the median is that of the wide limit over standard normal f_0."""
-    normal = ndtri((np.arange(20_000) + 0.5) / 20_000)
+    normal = scipy.special.ndtri((np.arange(20_000) + 0.5) / 20_000)
     return {"peak over its wide limit": 0.0, "median of peak f²/n": np.median(_wide_limit(MEDIAN_WIDTH, normal), axis=1),
             "ends of the band": 1.0, "peak in n": 1.0, "peak step": Between(-0.6, 0.6), "peak step in ln n": 1.0,
             "final curvature": Between(high=2.0), "rise of curvature": Between(high=0.0),
@@ -143,6 +145,8 @@ def derivation() -> Derivation:
 
 def figure(run: Run) -> Figure:
     """Left: the loss of all weights; right: the band of the peak, against the phase of the start."""
+    from matplotlib.figure import Figure
+
     fig = Figure(figsize=(7.2, 3.8), layout="constrained")
     left, right = fig.subplots(1, 2)
     f0, runs = run.data["f0"], run.data["weights"]

@@ -9,10 +9,9 @@ the matrix of differences of the gradient, along runs of all weights and at rand
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from matplotlib.figure import Figure
 
 import sdetheory as sdt
 from paper_checks.catapult.rounding import EPS
@@ -22,6 +21,9 @@ from sdetheory.evidence import Between, Exact
 from sdetheory.losses import UVModel
 from sdetheory.symbolic import Derivation
 from sdetheory.theory import catapult
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 CURVATURE = 2.0
 LOSS = UVModel(16)  # run by the engine
@@ -122,6 +124,8 @@ def derivation() -> Derivation:
 
 def figure(run: Run) -> Figure:
     """A catapult and a lazy run: top eigenvalue, theory, and NTK; the line below which gradient descent is stable."""
+    from matplotlib.figure import Figure
+
     fig = Figure(figsize=(7.2, 3.8), layout="constrained")
     left, right = fig.subplots(1, 2, width_ratios=(3, 2))
     steps, net, shown = np.arange(26), 0, 26

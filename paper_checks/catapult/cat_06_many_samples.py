@@ -13,10 +13,9 @@ iterated recursion, to a bound on rounding, through lazy runs and catapults. To 
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from matplotlib.figure import Figure
 
 import sdetheory as sdt
 from paper_checks.catapult.toy_nets import CURVATURE, SPREAD, WIDTH, data, descent, starts
@@ -25,6 +24,9 @@ from sdetheory.dynamics.kernel_recursion import KernelRecursion
 from sdetheory.evidence import Between, Exact
 from sdetheory.symbolic import Derivation
 from sdetheory.theory import catapult
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 NET = sdt.losses.TwoLayerLinear
 INPUTS, TARGETS = data(SPREAD)
@@ -200,6 +202,8 @@ def derivation() -> Derivation:
 
 def figure(run: Run) -> Figure:
     """Left: eigenvalues of Θ/m through a catapult; right: what is left of the difference, under its bound."""
+    from matplotlib.figure import Figure
+
     fig = Figure(figsize=(7.2, 3.8), layout="constrained")
     left, right = fig.subplots(1, 2)
     steps = np.arange(STEPS + 1)

@@ -11,16 +11,18 @@ move, and beyond some 10/λ_0 what is left learns nothing. Clock: steps.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from matplotlib.figure import Figure
 
 import sdetheory as sdt
 from paper_checks.catapult.toy_nets import ALIGNED, SPREAD, WIDTH, data, descent, log_edge, lost_laziness, starts
 from sdetheory.claims import Claim, Control, Resolution, Run
 from sdetheory.evidence import Between
 from sdetheory.stats import clopper_pearson, mean_estimate
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 # Pilots with 96 nets of other seeds saw the edges 2.1, 5.4, 3.8 and 10 with spreads of 6, 8, 5 and 31 % from net to net; the
 # intervals claimed are rounded outward. With 128 nets (32 in quick mode, Student's t) z·se is 3 % (6 %), 4 % (9 %), 2 % (5 %)
@@ -78,6 +80,8 @@ def simulation(run: Run) -> dict[str, Any]:
 
 def figure(run: Run) -> Figure:
     """Shares of nets that learn, and that stay finite, against ηλ_0."""
+    from matplotlib.figure import Figure
+
     fig = Figure(figsize=(6.4, 3.8), layout="constrained")
     ax = fig.subplots()
     for (name, (grid, learned, finite)), colour in zip(run.data["shares"].items(), ("tab:blue", "tab:orange", "tab:green"),

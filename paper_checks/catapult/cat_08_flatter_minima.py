@@ -12,16 +12,18 @@ trained at every learning rate, so differences are paired. Nearer to divergence 
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from matplotlib.figure import Figure
 
 import sdetheory as sdt
 from paper_checks.catapult.toy_nets import CURVATURE, SPREAD, WIDTH, data, descent, starts
 from sdetheory.claims import Claim, Control, Resolution, Run
 from sdetheory.evidence import Between
 from sdetheory.stats import mean_estimate
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 NETS = {"ReLU": sdt.losses.TwoLayerReLU, "linear": sdt.losses.TwoLayerLinear}
 LAZY, FALLING, HIGH = 1.0, (2.0, 2.3, 2.6, 3.0), (3.2, 3.5)  # ηλ_0
@@ -67,6 +69,8 @@ def simulation(run: Run) -> dict[str, Any]:
 
 def figure(run: Run) -> Figure:
     """The curvature at the end against ηλ_0, net by net and on average, with the bound of stability."""
+    from matplotlib.figure import Figure
+
     fig = Figure(figsize=(6.4, 3.8), layout="constrained")
     ax = fig.subplots()
     rng = np.random.default_rng(0)

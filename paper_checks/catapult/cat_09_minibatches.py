@@ -14,11 +14,10 @@ samples a step are drawn with replacement. Clock: steps.
 from __future__ import annotations
 
 import itertools
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import sympy
-from matplotlib.figure import Figure
 
 import sdetheory as sdt
 from paper_checks.catapult.toy_nets import CURVATURE, SPREAD, WIDTH, data, descent, log_edge, starts
@@ -26,6 +25,9 @@ from sdetheory.claims import Claim, Control, Resolution, Run
 from sdetheory.evidence import Between
 from sdetheory.stats import mean_estimate
 from sdetheory.symbolic import Derivation
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 NET = sdt.losses.TwoLayerReLU
 BATCHES = (1, 2)
@@ -158,6 +160,8 @@ def derivation() -> Derivation:
 
 def figure(run: Run) -> Figure:
     """Shares of runs that stay lazy against ηλ_0, for each batch size, with the predicted edges."""
+    from matplotlib.figure import Figure
+
     fig = Figure(figsize=(6.4, 3.8), layout="constrained")
     ax = fig.subplots()
     for (batch, lazy), colour in zip(run.data["lazy"].items(), ("tab:red", "tab:orange", "tab:blue"), strict=True):

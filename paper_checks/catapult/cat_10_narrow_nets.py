@@ -11,11 +11,10 @@ divergent, one whose loss grew at the first step a catapult, the rest lazy. Cloc
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from matplotlib.figure import Figure
-from scipy import stats
+import scipy
 
 import sdetheory as sdt
 from sdetheory.claims import Claim, Control, Resolution, Run
@@ -24,6 +23,9 @@ from sdetheory.dynamics.uv_weights import UVDescent
 from sdetheory.stats import ks_distance, mean_estimate
 from sdetheory.symbolic import Derivation
 from sdetheory.theory import catapult
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 WIDTHS = (3, 64)
 LRS = np.array([0.9, 1.0, 1.2, 1.6, 2.0])
@@ -48,7 +50,7 @@ def prediction() -> dict[str, Any]:
 
 def by_curvature_alone() -> dict[str, Any]:
     """The control: the shares if f_0 did not matter, lazy below ηλ_0 = 2 as in wide nets."""
-    below, above = (stats.chi2.cdf(edge * 3 / LRS, 6) for edge in (2, 4))
+    below, above = (scipy.stats.chi2.cdf(edge * 3 / LRS, 6) for edge in (2, 4))
     return {"lazy, n = 3": below, "catapult, n = 3": above - below}
 
 
@@ -67,8 +69,8 @@ def simulation(run: Run) -> dict[str, Any]:
             chosen = np.isin(LRS, COMPARED[f"{name}, n = {n}"])
             found[f"{name}, n = {n}"] = mean_estimate(share[chosen].astype(float), axis=1)
         f, curvature = (first[name].values[0, :, 0] for name in ("f", "curvature"))
-        found[f"law of λ_0, n = {n}"] = ks_distance(n * curvature, stats.chi2(2 * n).cdf)
-        found[f"law of D², n = {n}"] = ks_distance(4 * f**2 / n / curvature**2, stats.beta(0.5, n / 2).cdf)
+        found[f"law of λ_0, n = {n}"] = ks_distance(n * curvature, scipy.stats.chi2(2 * n).cdf)
+        found[f"law of D², n = {n}"] = ks_distance(4 * f**2 / n / curvature**2, scipy.stats.beta(0.5, n / 2).cdf)
         run.data["shares"][n] = {name: share.mean(1) for name, share in shares.items()}
     return found
 
@@ -83,6 +85,8 @@ def derivation() -> Derivation:
 
 def figure(run: Run) -> Figure:
     """The three probabilities against the learning rate, for a narrow net and a wide one."""
+    from matplotlib.figure import Figure
+
     fig = Figure(figsize=(7.2, 3.8), layout="constrained")
     grid = np.linspace(0.55, 2.6, 120)
     for n, ax in zip(WIDTHS, fig.subplots(1, 2, sharey=True), strict=True):

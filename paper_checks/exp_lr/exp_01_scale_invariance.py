@@ -10,10 +10,9 @@ trained too must fail: here the batch-normalised classifier with its gain among 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from matplotlib.figure import Figure
 from numpy.typing import ArrayLike, NDArray
 
 from sdetheory.claims import Claim, Control, Run
@@ -21,6 +20,9 @@ from sdetheory.evidence import Exact
 from sdetheory.losses import REGISTRY, BatchNormLinear, Loss
 from sdetheory.sphere import normalise
 from sdetheory.theory import exp_lr
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 POINTS = 32  # random directions a loss; an exact statement needs no more
 FACTORS = (0.3, 3.0, 10.0)  # no powers of 2, for which floating point is exact
@@ -118,6 +120,8 @@ def with_trained_gain(run: Run) -> dict[str, Exact]:
 
 def figure(run: Run) -> Figure:
     """What is left of the four statements, loss by loss."""
+    from matplotlib.figure import Figure
+
     fig = Figure(figsize=(6.4, 4.2), layout="constrained")
     ax = fig.subplots()
     control = Run(run.rng, run.mode)

@@ -10,10 +10,9 @@ that points outwards makes it fall. The gradients of the drawn minibatches are c
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from paper_checks.exp_lr.side_by_side import (
@@ -33,6 +32,9 @@ from sdetheory.schedules import Cosine, Triangular
 from sdetheory.symbolic import Derivation
 from sdetheory.theory import exp_lr
 from sdetheory.theory.formula import joint_derivation
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 STEPS = 200
 LR, DECAY, MOMENTUM = Triangular(0.1, 0.3, period=50), Cosine(0.1, STEPS), 0.9
@@ -129,6 +131,8 @@ def derivation() -> Derivation:
 
 def figure(run: Run) -> Figure:
     """The squared norm without decay, from an empty buffer and from one that points outwards."""
+    from matplotlib.figure import Figure
+
     fig = Figure(figsize=(6.4, 3.8), layout="constrained")
     ax = fig.subplots()
     for name, colour in zip(LOSSES, ("tab:blue", "tab:orange", "tab:green"), strict=True):

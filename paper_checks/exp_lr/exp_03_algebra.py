@@ -10,10 +10,9 @@ up to a scaling that L does not see. With momentum (cw, v/c, c²η). At random s
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from paper_checks.exp_lr.side_by_side import DIM, LOSSES, ROUNDINGS, UNIT, largest_term, loss_named
@@ -23,6 +22,9 @@ from sdetheory.sphere import normalise
 from sdetheory.symbolic import Derivation
 from sdetheory.theory import exp_lr
 from sdetheory.theory.formula import joint_derivation
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 POINTS = 64  # states a loss and factor: an exact statement needs no more
 FACTORS = (0.3, 0.7, 3.0, 10.0)  # c; no powers of 2, for which floating point is exact
@@ -123,6 +125,8 @@ def derivation() -> Derivation:
 
 def figure(run: Run) -> Figure:
     """One step with decay on the plane, three ways; and what is left of the identities."""
+    from matplotlib.figure import Figure
+
     fig = Figure(figsize=(7.2, 3.8), layout="constrained")
     left, right = fig.subplots(1, 2)
     rho, lr, w, g = 0.7, 0.5, np.array([1.0, 0.4]), np.array([-0.4, 1.0])

@@ -10,14 +10,16 @@ losses; in float64 the two runs part by rounding and no more. Clock: steps.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from matplotlib.figure import Figure
 
 from paper_checks.exp_lr.side_by_side import LOSSES, RESOLUTION, Gaps, Other, beside, worst
 from sdetheory.claims import Claim, Control, Relative, Run
 from sdetheory.theory import exp_lr
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 STEPS = 400
 PAIRS = ((0.2, 0.05), (0.2, 0.1))  # (lr, weight decay): the rate grows by e^8 and e^16
@@ -48,6 +50,8 @@ def off_by_one(run: Run) -> dict[str, Any]:
 
 def figure(run: Run) -> Figure:
     """Left: the two learning rates. Right: how far the functions part, with the right exponent and the wrong one."""
+    from matplotlib.figure import Figure
+
     fig = Figure(figsize=(7.2, 3.8), layout="constrained")
     left, right = fig.subplots(1, 2)
     steps = np.arange(STEPS)

@@ -9,16 +9,18 @@ gives the same functions at every step, for either root α, if both are real. Th
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from matplotlib.figure import Figure
 
 from paper_checks.exp_lr.side_by_side import LOSSES, RESOLUTION, Gaps, Other, beside, worst
 from sdetheory.claims import Claim, Control, Relative, Run
 from sdetheory.symbolic import Derivation
 from sdetheory.theory import exp_lr
 from sdetheory.theory.formula import joint_derivation
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 # The smaller root of the second triple is 0.51: ‖w̃‖⁴ is e^646 at the end, within range.
 STEPS = 240
@@ -59,6 +61,8 @@ def derivation() -> Derivation:
 
 def figure(run: Run) -> Figure:
     """How far the directions part for either root, and without the change of the buffer."""
+    from matplotlib.figure import Figure
+
     fig = Figure(figsize=(7.2, 3.8), layout="constrained")
     wrong = _pairs(Run(run.rng, run.mode), scaled_start=False)
     for panel, ax in enumerate(fig.subplots(1, 2, sharey=True)):

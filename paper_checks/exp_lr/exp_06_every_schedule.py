@@ -10,10 +10,9 @@ that changes too (in the last momentum as well); the rates come from `sdetheory.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from paper_checks.exp_lr.side_by_side import LOSSES, RESOLUTION, Gaps, Other, beside, worst
@@ -24,6 +23,9 @@ from sdetheory.symbolic import Derivation
 from sdetheory.theory import exp_lr
 from sdetheory.theory.formula import joint_derivation
 from sdetheory.translate import remove_weight_decay
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 STEPS = 300
 SCHEDULES = {
@@ -101,6 +103,8 @@ def derivation() -> Derivation:
 
 def figure(run: Run) -> Figure:
     """Left: schedules and their equivalents. Right: how far the directions part, with and without the ratio."""
+    from matplotlib.figure import Figure
+
     fig = Figure(figsize=(7.2, 4.2), layout="constrained")
     left, right = fig.subplots(1, 2)
     tables, gaps = run.data["tables"], run.data["gaps"]

@@ -9,10 +9,9 @@ sum and the product of the roots. Beyond the bound weights change their sign, an
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from matplotlib.figure import Figure
 
 import sdetheory as sdt
 from sdetheory.claims import Claim, Control, Relative, Run
@@ -22,6 +21,9 @@ from sdetheory.symbolic import Derivation
 from sdetheory.theory import exp_lr
 from sdetheory.theory.formula import joint_derivation
 from sdetheory.translate import remove_weight_decay
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 FLAT = sdt.losses.Quadratic([0.0, 0.0])  # gradient 0: only decay and momentum move the weights
 LR = 0.5
@@ -144,6 +146,8 @@ def derivation() -> Derivation:
 
 def figure(run: Run) -> Figure:
     """Left: both roots against x at μ = 0.9, and where they end. Right: the largest x against μ."""
+    from matplotlib.figure import Figure
+
     fig = Figure(figsize=(7.4, 3.8), layout="constrained")
     left, right = fig.subplots(1, 2)
     mu = 0.9

@@ -11,10 +11,9 @@ Clock: steps.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from matplotlib.figure import Figure
 
 import sdetheory as sdt
 from paper_checks.exp_lr.side_by_side import RESOLUTION, Other, beside, worst
@@ -25,6 +24,9 @@ from sdetheory.symbolic import Derivation
 from sdetheory.theory import exp_lr
 from sdetheory.theory.formula import joint_derivation
 from sdetheory.translate import remove_weight_decay
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 FLAT = sdt.losses.Quadratic([0.0, 0.0])  # gradient 0: only decay and momentum move the weights
 UNIT = np.finfo(float).eps / 2
@@ -160,6 +162,8 @@ def derivation() -> Derivation:
 
 def figure(run: Run) -> Figure:
     """Left: α from several starts, closed form and run. Right: the distance from its limit, and the double root."""
+    from matplotlib.figure import Figure
+
     fig = Figure(figsize=(7.4, 3.8), layout="constrained")
     left, right = fig.subplots(1, 2)
     large, small = _roots(0.5, 0.9)

@@ -17,11 +17,10 @@ and |w̃|⁴/η̃² forgets that on the slow clock −4 ln z1 ≈ 4ηλ/(1−μ)
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import sympy
-from matplotlib.figure import Figure
 
 import sdetheory as sdt
 from paper_checks.exp_lr.side_by_side import MATRICES, PATHS, PROBE, RESOLUTION, ROUNDINGS, UNIT, start_of
@@ -35,6 +34,9 @@ from sdetheory.theory import exp_lr
 from sdetheory.theory.exp_lr.states import DECAY
 from sdetheory.theory.formula import joint_derivation
 from sdetheory.translate import Translation, remove_weight_decay, run, tapered
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 # (lr, momentum): ηλ starts at 0.95 of the largest with real roots, so that the permanent factor is 15 % and not 1e-3
 SETTINGS = ((0.02, 0.9), (0.1, 0.5))
@@ -202,6 +204,8 @@ def derivation() -> Derivation:
 
 def figure(trial: Run) -> Figure:
     """Left: the three schedules at the boundary. Right: how far the functions part."""
+    from matplotlib.figure import Figure
+
     fig = Figure(figsize=(7.6, 3.8), layout="constrained")
     left, right = fig.subplots(1, 2)
     one: _Runs = trial.data["first"]

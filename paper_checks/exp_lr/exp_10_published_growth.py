@@ -12,10 +12,9 @@ a run with these hyperparameters and one without decay that gives the same funct
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from matplotlib.figure import Figure
 
 from paper_checks.exp_lr.side_by_side import LOSSES, PATHS, RESOLUTION, UNIT, Gaps, Other, beside, sgd, start_of, worst
 from paper_checks.exp_lr.side_by_side import loss_named as loss_of
@@ -24,6 +23,9 @@ from sdetheory.evidence import Exact
 from sdetheory.symbolic import Derivation
 from sdetheory.theory import exp_lr
 from sdetheory.translate import remove_weight_decay
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 LR, DECAY, MOMENTUM, EPOCH = 0.1, 5e-4, 0.9, 391
 PUBLISHED, LAST_DIGIT = 1.481, 1e-3
@@ -82,6 +84,8 @@ def derivation() -> Derivation:
 
 def figure(run: Run) -> Figure:
     """The equivalent schedule over both epochs, on three losses, and the published growth."""
+    from matplotlib.figure import Figure
+
     fig = Figure(figsize=(6.4, 3.8), layout="constrained")
     ax = fig.subplots()
     epochs = np.arange(EPOCHS * EPOCH) / EPOCH

@@ -10,10 +10,9 @@ same times 4λ_es; the difference bounds what is left, of order λ_e. Clock: ste
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from matplotlib.figure import Figure
 
 import sdetheory as sdt
 from sdetheory.claims import Claim, Control, Relative, Resolution, Run
@@ -24,6 +23,9 @@ from sdetheory.symbolic import Derivation
 from sdetheory.theory import exp_lr
 from sdetheory.theory import intrinsic_lr as ilr
 from sdetheory.theory.formula import joint_derivation
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 DIM, SCALE, LR = 16, 0.5, 0.1
 LOSS = sdt.losses.RayleighQuotient([0.0] * DIM, noise=sdt.losses.TangentNoise(SCALE))
@@ -107,6 +109,8 @@ def derivation() -> Derivation:
 
 def figure(run: Run) -> Figure:
     """A drop with the growth rate unchanged, and one with the growth rate changed."""
+    from matplotlib.figure import Figure
+
     fig = Figure(figsize=(6.4, 3.8), layout="constrained")
     ax = fig.subplots()
     dense = np.linspace(0, max(POINTS), 300)

@@ -16,10 +16,9 @@ the norm. Clock: steps.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 import sdetheory as sdt
@@ -30,6 +29,9 @@ from sdetheory.stats import mean_estimate
 from sdetheory.symbolic import Derivation
 from sdetheory.theory import exp_lr
 from sdetheory.theory.formula import joint_derivation
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 TOY, PLAIN = sdt.losses.toy_fraction(), sdt.losses.Quadratic([1.0, 0.5])
 LR = 0.01  # u starts at 0.01: the norm is a hundred times too large to be unstable
@@ -171,6 +173,8 @@ def derivation() -> Derivation:
 
 def figure(run: Run) -> Figure:
     """Left: descent on the toy loss with and without decay, and its effective learning rate. Right: the classifier."""
+    from matplotlib.figure import Figure
+
     fig = Figure(figsize=(7.8, 4.2), layout="constrained")
     axes = fig.subplots(2, 2, sharex="col")
     x = RATES[1]

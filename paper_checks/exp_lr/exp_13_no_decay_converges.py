@@ -14,11 +14,10 @@ with G the largest ‖∇L‖ on the sphere. The effective learning rate anneals
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import sympy
-from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from paper_checks.exp_lr.side_by_side import (
@@ -42,6 +41,9 @@ from sdetheory.sphere import normalise
 from sdetheory.symbolic import Derivation
 from sdetheory.theory import exp_lr
 from sdetheory.theory.formula import joint_derivation
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 LRS = (0.1, 1.0, 3.0, 10.0)  # at the start η/‖w‖² times curvature is from 0.2 to 30: stable below 2
 TIMES = (30, 300, 3000)
@@ -153,6 +155,8 @@ def derivation() -> Derivation:
 
 def figure(run: Run) -> Figure:
     """Left: the norm grows as far as it must. Right: the least gradient, its bound, and the control."""
+    from matplotlib.figure import Figure
+
     fig = Figure(figsize=(7.2, 3.8), layout="constrained")
     left, right = fig.subplots(1, 2)
     control = Run(run.rng, run.mode)

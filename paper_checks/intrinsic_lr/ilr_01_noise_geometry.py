@@ -10,11 +10,9 @@ fail. No clock.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from matplotlib.figure import Figure
-from matplotlib.patches import Circle
 from numpy.typing import NDArray
 
 import sdetheory as sdt
@@ -23,6 +21,9 @@ from sdetheory.evidence import Exact
 from sdetheory.losses import REGISTRY, BatchNormLinear, FixedLengthNoise, Loss, RayleighQuotient
 from sdetheory.sphere import normalise
 from sdetheory.theory import intrinsic_lr as ilr
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 POINTS = 64  # random directions a loss, each at every factor; an exact statement needs no more
 FACTORS = (0.3, 3.0, 10.0)  # no powers of 2, for which floating point is exact
@@ -96,6 +97,9 @@ def with_epsilon(run: Run) -> dict[str, Any]:
 
 def figure(run: Run) -> Figure:
     """Left: noise along a ray, tangent and shrinking. Right: what is left of the two statements, loss by loss."""
+    from matplotlib.figure import Figure
+    from matplotlib.patches import Circle
+
     fig = Figure(figsize=(6.4, 3.8), layout="constrained")
     left, right = fig.subplots(1, 2, width_ratios=(1, 1.25))
     plane = sdt.losses.FiniteSum([RayleighQuotient(a) for a in ([2.0, 0.0], [0.0, 1.0], [-1.0, 0.5])])

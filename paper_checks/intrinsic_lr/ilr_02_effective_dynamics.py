@@ -10,11 +10,10 @@ The ambient SDE, two schemes on the sphere, and Euler–Maruyama of the equation
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import sympy
-from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 import sdetheory as sdt
@@ -23,6 +22,9 @@ from sdetheory.evidence import Exact
 from sdetheory.stats import fit_order, mean_estimate, step_halving
 from sdetheory.symbolic import Derivation
 from sdetheory.theory import intrinsic_lr as ilr
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 LR, DECAY = 0.2, 0.05
 RATE = LR * DECAY
@@ -173,6 +175,8 @@ def derivation() -> Derivation:
 
 def figure(run: Run) -> Figure:
     """Left: the same paths in the ambient space and on the sphere. Right: the noise of gamma vanishes with the step."""
+    from matplotlib.figure import Figure
+
     fig = Figure(figsize=(6.4, 3.8), layout="constrained")
     left, right = fig.subplots(1, 2)
     ambient, sphere = run.data["geodesic"]

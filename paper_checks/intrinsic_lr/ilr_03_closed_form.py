@@ -10,11 +10,10 @@ The first is evaluated path by path along the simulated directions. Clock: steps
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import sympy
-from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 import sdetheory as sdt
@@ -25,6 +24,9 @@ from sdetheory.theory import intrinsic_lr as ilr
 from sdetheory.theory.intrinsic_lr.norm import GAMMA, GAMMA0, TRACE, S, gamma_ode
 from sdetheory.theory.intrinsic_lr.norm import RATE as INTRINSIC
 from sdetheory.theory.intrinsic_lr.norm import T as TIME
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 LR, DECAY = 0.2, 0.05
 RATE = LR * DECAY
@@ -118,6 +120,8 @@ def derivation() -> Derivation:
 
 def figure(run: Run) -> Figure:
     """Left: gamma of all paths lies on one curve. Right: with unequal noise each path has its own, and follows it."""
+    from matplotlib.figure import Figure
+
     fig = Figure(figsize=(6.4, 3.8), layout="constrained")
     left, right = fig.subplots(1, 2, sharey=True)
     clock = 4 * RATE * run.data["time"]

@@ -11,10 +11,9 @@ equilibrium and from one below it. Clock: steps.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from matplotlib.figure import Figure
 
 import sdetheory as sdt
 from sdetheory.claims import Claim, Control, Relative, Resolution, Run
@@ -22,6 +21,9 @@ from sdetheory.stats import step_halving
 from sdetheory.symbolic import Derivation
 from sdetheory.theory import intrinsic_lr as ilr
 from sdetheory.theory.formula import joint_derivation
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 DIM, SCALE = 11, 0.5  # noise of 10 tangent directions: sigma^2 = s^2 (d - 1) is 10 % away from s^2 d
 LOSS = sdt.losses.RayleighQuotient([1.0] * 5 + [0.0] * 6, noise=sdt.losses.TangentNoise(SCALE))
@@ -94,6 +96,8 @@ def derivation() -> Derivation:
 
 def figure(run: Run) -> Figure:
     """The effective learning rate from above and from below, against the closed form and its limit."""
+    from matplotlib.figure import Figure
+
     fig = Figure(figsize=(6.4, 3.8), layout="constrained")
     ax = fig.subplots()
     # standard errors are smaller than the markers

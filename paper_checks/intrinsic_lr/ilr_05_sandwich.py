@@ -11,10 +11,9 @@ is weakest keeps gamma at the lower bound, one where it is strongest at the uppe
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 import sdetheory as sdt
@@ -23,6 +22,9 @@ from sdetheory.evidence import Between, Exact
 from sdetheory.stats import step_halving
 from sdetheory.symbolic import Derivation
 from sdetheory.theory import intrinsic_lr as ilr
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 LR, DECAY = 0.2, 0.05
 RATE = LR * DECAY
@@ -94,6 +96,8 @@ def derivation() -> Derivation:
 
 def figure(run: Run) -> Figure:
     """Paths of gamma in the three losses, in the band between the bounds."""
+    from matplotlib.figure import Figure
+
     fig = Figure(figsize=(6.4, 3.8), layout="constrained")
     ax = fig.subplots()
     time = run.data["no loss"][0]

@@ -11,10 +11,9 @@ its norm is not, so the law is exact to rounding, path by path. Clock: steps.
 from __future__ import annotations
 
 import itertools
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from matplotlib.figure import Figure
 
 import sdetheory as sdt
 from sdetheory.claims import Claim, Control, Relative, Resolution, Run
@@ -22,6 +21,9 @@ from sdetheory.evidence import Exact
 from sdetheory.symbolic import Derivation
 from sdetheory.theory import intrinsic_lr as ilr
 from sdetheory.theory.formula import joint_derivation
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 DIM, SCALE = 4, 0.5
 LOSS = sdt.losses.RayleighQuotient([0.0] * DIM, noise=sdt.losses.FixedLengthNoise(SCALE))
@@ -131,6 +133,8 @@ def derivation() -> Derivation:
 
 def figure(run: Run) -> Figure:
     """Left: the squared norm against the map and the SDE; right: what is left of the difference, against its bound."""
+    from matplotlib.figure import Figure
+
     fig = Figure(figsize=(7.2, 3.8), layout="constrained")
     left, right = fig.subplots(1, 2)
     steps = np.arange(STEPS + 1)

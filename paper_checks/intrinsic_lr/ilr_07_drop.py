@@ -10,10 +10,9 @@ O(λ_e): it is run at λ_e and at λ_e/2 on the same time 4λ_e t, and the diffe
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from matplotlib.figure import Figure
 
 import sdetheory as sdt
 from sdetheory.claims import Claim, Control, Relative, Resolution, Run
@@ -21,6 +20,9 @@ from sdetheory.stats import Estimate, from_points, jackknife, mean_estimate, rat
 from sdetheory.symbolic import Derivation
 from sdetheory.theory import intrinsic_lr as ilr
 from sdetheory.theory.formula import joint_derivation
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 KAPPA, LR, DIM, SCALE = 10, 0.1, 16, 0.5
 LOSS = sdt.losses.RayleighQuotient([0.0] * DIM, noise=sdt.losses.TangentNoise(SCALE))
@@ -112,6 +114,8 @@ def derivation() -> Derivation:
 
 def figure(run: Run) -> Figure:
     """Two drops, two ways, one end."""
+    from matplotlib.figure import Figure
+
     fig = Figure(figsize=(6.4, 3.8), layout="constrained")
     ax = fig.subplots()
     dense = np.linspace(0, 6, 400)

@@ -9,16 +9,18 @@ SDE. To tune lr at fixed lr·decay is to tune ‖w_0‖. With c a power of 2 the
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from matplotlib.figure import Figure
 
 import sdetheory as sdt
 from sdetheory.claims import Claim, Control, Relative, Run
 from sdetheory.evidence import Exact
 from sdetheory.symbolic import Derivation
 from sdetheory.theory import intrinsic_lr as ilr
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 LOSS = sdt.losses.RayleighQuotient([2.0, 1.0, 0.5, 0.0, 0.0], noise=sdt.losses.TangentNoise(0.5))
 LR, DECAY, MOMENTUM = 0.2, 0.05, 0.9
@@ -106,6 +108,8 @@ def derivation() -> Derivation:
 
 def figure(run: Run) -> Figure:
     """How far the scaled runs stray from the first: rounding with the right decay, order 1 with the wrong one."""
+    from matplotlib.figure import Figure
+
     fig = Figure(figsize=(6.4, 3.8), layout="constrained")
     ax = fig.subplots()
     steps, gaps = run.data["steps"], run.data["gaps"]

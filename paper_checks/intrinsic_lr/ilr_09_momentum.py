@@ -14,11 +14,10 @@ four dimensions and extrapolated. Source: R. Wan et al., Spherical Motion Dynami
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import sympy
-from matplotlib.figure import Figure
 
 import sdetheory as sdt
 from sdetheory.claims import Claim, Control, Resolution, Run
@@ -26,6 +25,9 @@ from sdetheory.stats import Estimate, fit_order, from_points, jackknife, mean_es
 from sdetheory.symbolic import Derivation, symbol
 from sdetheory.theory import intrinsic_lr as ilr
 from sdetheory.theory.inner_products import InnerProducts
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 LR, DECAY, MOMENTUM, SCALE = 0.1, 0.2, 0.9, 0.5  # lambda_e = 0.02, lambda_e/(1 - momentum) = 0.2: orders can be told apart
 DIMS = (6, 12, 25, 50)
@@ -118,6 +120,8 @@ def derivation() -> Derivation:
 
 def figure(run: Run) -> Figure:
     """Norm and angle over their predictions against 1/(d − 1): they meet 1 in high dimension, the balance everywhere."""
+    from matplotlib.figure import Figure
+
     fig = Figure(figsize=(6.4, 3.8), layout="constrained")
     ax = fig.subplots()
     dense = np.linspace(0, NEAR.max() * 1.05, 100)

@@ -15,12 +15,11 @@ Clock: steps. An extension of the paper.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import scipy
 import sympy
-from matplotlib.figure import Figure
-from scipy.integrate import cumulative_simpson
 
 import sdetheory as sdt
 from sdetheory.claims import Claim, Control, Relative, Resolution, Run
@@ -28,6 +27,9 @@ from sdetheory.stats import difference, from_points, mean_estimate, ratio, step_
 from sdetheory.symbolic import Derivation
 from sdetheory.theory import intrinsic_lr as ilr
 from sdetheory.theory.formula import joint_derivation
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 EIGENVALUE, RANK, DIM, SCALE = 1.0, 3, 8, 0.5
 LOSS = sdt.losses.RayleighQuotient([EIGENVALUE] * RANK + [0.0] * (DIM - RANK), noise=sdt.losses.TangentNoise(SCALE))
@@ -58,7 +60,7 @@ def loss_quantiles(effective_lr: float) -> np.ndarray:
     root = np.linspace(0.0, 1.0, 20_001)[1:]  # L = a u^2/2: smooth at 0 for odd rank
     density = ilr.stationary_loss_density(loss=EIGENVALUE * root**2 / 2 * (1 - 1e-12), **GIVEN,
                                           effective_lr=effective_lr, noise_scale=SCALE)
-    mass = cumulative_simpson(density * EIGENVALUE * root, x=root, initial=0.0)
+    mass = scipy.integrate.cumulative_simpson(density * EIGENVALUE * root, x=root, initial=0.0)
     return np.interp(QUARTILES, mass, EIGENVALUE * root**2 / 2)
 
 
@@ -67,7 +69,7 @@ def shares(effective_lr: float, noise_scale: float) -> np.ndarray:
     root = np.linspace(0.0, 1.0, 20_001)[1:]
     density = ilr.stationary_loss_density(loss=EIGENVALUE * root**2 / 2 * (1 - 1e-12), **GIVEN,
                                           effective_lr=effective_lr, noise_scale=noise_scale)
-    mass = cumulative_simpson(density * EIGENVALUE * root, x=root, initial=0.0)
+    mass = scipy.integrate.cumulative_simpson(density * EIGENVALUE * root, x=root, initial=0.0)
     return np.interp(loss_quantiles(effective_lr), EIGENVALUE * root**2 / 2, mass)
 
 
@@ -177,6 +179,8 @@ def derivation() -> Derivation:
 
 def figure(run: Run) -> Figure:
     """Histograms of the loss against the density; and the gap of SGD against its first order."""
+    from matplotlib.figure import Figure
+
     fig = Figure(figsize=(7.2, 3.8), layout="constrained")
     left, right = fig.subplots(1, 2, width_ratios=(3, 2))
     for effective, losses, colour in zip(SPHERE, run.data["losses"], ("tab:orange", "tab:blue"), strict=True):

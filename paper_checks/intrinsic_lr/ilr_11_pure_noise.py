@@ -10,10 +10,9 @@ learning rate, and on the ambient SDE of SGD from its rest norm for two intrinsi
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from matplotlib.figure import Figure
 
 import sdetheory as sdt
 from sdetheory.claims import Claim, Control, Relative, Resolution, Run
@@ -22,6 +21,9 @@ from sdetheory.stats import from_points, propagate, step_halving
 from sdetheory.symbolic import Derivation
 from sdetheory.theory import intrinsic_lr as ilr
 from sdetheory.theory.formula import joint_derivation
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 DIM, SCALE = 5, 0.5
 LOSS = sdt.losses.RayleighQuotient([0.0] * DIM, noise=sdt.losses.TangentNoise(SCALE))
@@ -114,6 +116,8 @@ def derivation() -> Derivation:
 
 def figure(run: Run) -> Figure:
     """The three harmonics of all runs on one clock, against their exponentials."""
+    from matplotlib.figure import Figure
+
     fig = Figure(figsize=(6.4, 3.8), layout="constrained")
     ax = fig.subplots()
     t = np.linspace(0, 1, 200)

@@ -14,10 +14,9 @@ steps; flow time η_e t in the functions below.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from matplotlib.figure import Figure
 
 import sdetheory as sdt
 from sdetheory.claims import Claim, Control, Relative, Resolution, Run
@@ -25,6 +24,9 @@ from sdetheory.stats import bias_from_difference, from_points, jackknife, mean_e
 from sdetheory.symbolic import Derivation
 from sdetheory.theory import intrinsic_lr as ilr
 from sdetheory.theory.formula import joint_derivation
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 WELLS, DEPTH, SCALE = 2, 0.5, 1.0  # curvature 1 at wells and tops, so the flow time 1 relaxes a well
 LOSS = sdt.losses.MultiWell(WELLS, DEPTH, noise=sdt.losses.TangentNoise(SCALE))
@@ -199,6 +201,8 @@ def derivation() -> Derivation:
 
 def figure(run: Run) -> Figure:
     """Both clocks of one run; and the mixing time against the height of the barrier."""
+    from matplotlib.figure import Figure
+
     fig = Figure(figsize=(7.2, 3.8), layout="constrained")
     left, right = fig.subplots(1, 2, width_ratios=(3, 2))
     for i, colour in ((1, "tab:orange"), (3, "tab:blue")):

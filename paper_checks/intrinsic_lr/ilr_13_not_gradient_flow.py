@@ -16,11 +16,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import lru_cache
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import sympy
-from matplotlib.figure import Figure
 
 import sdetheory as sdt
 from sdetheory.claims import Claim, Control, Resolution, Run
@@ -30,6 +29,9 @@ from sdetheory.stats import ratio as ratio_of
 from sdetheory.symbolic import Derivation, symbol
 from sdetheory.theory import intrinsic_lr as ilr
 from sdetheory.theory.formula import joint_derivation
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 LOSS = sdt.losses.toy_fraction()
 RATES = (0.05, 0.025, 0.0125)  # lambda_e; on the way q falls to e^{−1/λ_e} = e^{−80}, far above underflow
@@ -150,6 +152,8 @@ def derivation() -> Derivation:
 
 def figure(run: Run) -> Figure:
     """Left: the loss of two descents that start 1e-8 apart, and of the flow; right: exponents against λ_e."""
+    from matplotlib.figure import Figure
+
     fig = Figure(figsize=(7.6, 3.8), layout="constrained")
     left, right = fig.subplots(1, 2, width_ratios=(1.35, 1))
     lr, rate, steps = 1e-2, 0.05, 700

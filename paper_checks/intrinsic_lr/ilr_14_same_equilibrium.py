@@ -11,10 +11,9 @@ distance of its laws is the same number. Clock: steps.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from matplotlib.figure import Figure
 
 import sdetheory as sdt
 from sdetheory.claims import Claim, Control, Run
@@ -22,6 +21,9 @@ from sdetheory.stats import ks_distance
 from sdetheory.symbolic import Derivation
 from sdetheory.theory import intrinsic_lr as ilr
 from sdetheory.theory.formula import joint_derivation
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 # the minima are one connected sphere: no barrier keeps the past (ILR-12)
 LOSS = sdt.losses.RayleighQuotient([1.0] * 3 + [0.0] * 5, noise=sdt.losses.TangentNoise(0.5))
@@ -98,6 +100,8 @@ def derivation() -> Derivation:
 
 def figure(run: Run) -> Figure:
     """Mean effective learning rate and mean loss of the four schedules, before and after they agree."""
+    from matplotlib.figure import Figure
+
     fig = Figure(figsize=(6.4, 4.4), layout="constrained")
     top, bottom = fig.subplots(2, 1, sharex=True)
     results = run.data.get("ensembles") or ensembles(run)

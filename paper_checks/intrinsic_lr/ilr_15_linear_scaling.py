@@ -15,11 +15,10 @@ Runs with κ = 1, 2, 4 show that difference, and at κ = 1 and 2 it is bounded b
 from __future__ import annotations
 
 from itertools import combinations_with_replacement, permutations, product
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import sympy
-from matplotlib.figure import Figure
 
 import sdetheory as sdt
 from sdetheory.claims import Claim, Control, Relative, Resolution, Run
@@ -28,6 +27,9 @@ from sdetheory.stats import mean_estimate, step_halving
 from sdetheory.symbolic import Derivation
 from sdetheory.theory import intrinsic_lr as ilr
 from sdetheory.theory.formula import joint_derivation
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 DIM, STRENGTH, DECAY = 3, 2.4, 0.5
 EIGENVALUE, RANK = 0.5, 2
@@ -200,6 +202,8 @@ def derivation() -> Derivation:
 
 def figure(run: Run) -> Figure:
     """The norm in the time lr·k for three batch sizes, with the square-root rule; and the gap, which is linear in lr."""
+    from matplotlib.figure import Figure
+
     fig = Figure(figsize=(7.2, 3.8), layout="constrained")
     left, right = fig.subplots(1, 2, width_ratios=(3, 2))
     tau = np.linspace(0, END, 300)

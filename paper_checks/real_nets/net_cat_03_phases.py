@@ -10,10 +10,9 @@ a teacher, over initialisations. Clock: steps.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from matplotlib.figure import Figure
 
 from paper_checks.real_nets.ensembles import once
 from paper_checks.real_nets.full_batch import BY_DEPTH, DIVERGED, Descent, Nets, descend, few_samples
@@ -21,6 +20,9 @@ from paper_checks.real_nets.machine import on_device
 from sdetheory.claims import Claim, Control, Run
 from sdetheory.evidence import Between
 from sdetheory.stats import mean_estimate, quantile_estimate
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 requires = ("torch",)
 
@@ -79,6 +81,8 @@ def lazy_beyond(run: Run) -> dict[str, Any]:
 
 def figure(run: Run) -> Figure:
     """Losses of a few initialisations in each phase."""
+    from matplotlib.figure import Figure
+
     fig = Figure(figsize=(7.4, 6.4), layout="constrained")
     axes = fig.subplots(2, 2, sharex=True, sharey=True)
     for ax, (name, descent) in zip(axes.flat, run.data["runs"].items(), strict=True):

@@ -9,10 +9,9 @@ descents from ηλ_0 = 1 and 2.6, and not at the start. Hessians by `sdetheory.t
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
-from matplotlib.figure import Figure
 
 from paper_checks.real_nets.ensembles import once
 from paper_checks.real_nets.full_batch import BY_DEPTH, Descent, Nets, descend, few_samples
@@ -20,6 +19,9 @@ from paper_checks.real_nets.machine import on_device
 from sdetheory.claims import Claim, Control, Run
 from sdetheory.evidence import Between
 from sdetheory.stats import Estimate, mean_estimate
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 requires = ("torch",)
 
@@ -78,6 +80,8 @@ def at_the_start(run: Run) -> dict[str, Any]:
 
 def figure(run: Run) -> Figure:
     """Hessian against NTK, at the start and at the end."""
+    from matplotlib.figure import Figure
+
     fig = Figure(figsize=(7.4, 6.6), layout="constrained")
     for ax, (name, (descent, start, end, _)) in zip(fig.subplots(2, 2).flat, run.data["runs"].items(), strict=True):
         half = len(start) // 2

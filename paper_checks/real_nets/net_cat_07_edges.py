@@ -10,10 +10,9 @@ The published figure for deep ReLU nets, about 12, is not what these nets show, 
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from matplotlib.figure import Figure
 
 from paper_checks.real_nets.ensembles import once
 from paper_checks.real_nets.full_batch import ACTIVATIONS, Nets, descend, few_samples
@@ -21,6 +20,9 @@ from paper_checks.real_nets.machine import on_device
 from sdetheory.claims import Claim, Control, Run
 from sdetheory.evidence import Between
 from sdetheory.stats import quantile_estimate
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 requires = ("torch",)
 
@@ -62,6 +64,8 @@ def simulation(run: Run) -> dict[str, Any]:
 
 def figure(run: Run) -> Figure:
     """The edges of every initialisation."""
+    from matplotlib.figure import Figure
+
     fig = Figure(figsize=(6.6, 3.6), layout="constrained")
     ax = fig.subplots()
     for i, (name, edges) in enumerate(run.data["edges"].items()):

@@ -9,10 +9,9 @@ that at 3.2 against the better of the two lazy ones of the same initialisation: 
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from matplotlib.figure import Figure
 
 from paper_checks.real_nets.ensembles import once
 from paper_checks.real_nets.full_batch import ACTIVATIONS, Nets, descend
@@ -20,6 +19,9 @@ from paper_checks.real_nets.machine import on_device
 from sdetheory.claims import Claim, Control, Run
 from sdetheory.evidence import Between
 from sdetheory.stats import quantile_estimate
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 requires = ("torch",)
 
@@ -67,6 +69,8 @@ def simulation(run: Run) -> dict[str, Any]:
 
 def figure(run: Run) -> Figure:
     """Final curvature and accuracy against the learning rate."""
+    from matplotlib.figure import Figure
+
     fig = Figure(figsize=(7.4, 6.0), layout="constrained")
     for row, (activation, (accuracy, curvature)) in zip(fig.subplots(2, 2, sharex=True), run.data["runs"].items(), strict=True):
         for ax, values, label in zip(row, (np.exp(curvature), accuracy),

@@ -9,15 +9,17 @@ With the last layer trained, and without normalisation, none of the four holds. 
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from matplotlib.figure import Figure
 
 from paper_checks.real_nets.machine import device, on_device
 from sdetheory.claims import Claim, Control, Run
 from sdetheory.evidence import Exact
 from sdetheory.theory import exp_lr
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 requires = ("torch",)
 
@@ -141,6 +143,8 @@ def broken(run: Run) -> dict[str, Exact]:
 
 def figure(run: Run) -> Figure:
     """What is left of the four statements, by normalisation."""
+    from matplotlib.figure import Figure
+
     fig = Figure(figsize=(6.8, 4.2), layout="constrained")
     ax = fig.subplots()
     control = Run(run.rng, run.mode)

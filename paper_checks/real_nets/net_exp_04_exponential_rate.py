@@ -10,10 +10,9 @@ steps on; later a ReLU that meets 0 on different sides in the two runs makes a j
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from matplotlib.figure import Figure
 
 from paper_checks.real_nets.side_by_side import (
     EVERY,
@@ -33,6 +32,9 @@ from paper_checks.real_nets.side_by_side import (
 from sdetheory.claims import Claim, Control, Relative, Run
 from sdetheory.stats import mean_estimate
 from sdetheory.theory import exp_lr
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 requires = ("torch",)
 
@@ -87,6 +89,8 @@ def off_by_one(run: Run) -> dict[str, Any]:
 
 def figure(run: Run) -> Figure:
     """How far the functions part in float64, with the right exponent and the wrong one, and in float32."""
+    from matplotlib.figure import Figure
+
     fig = Figure(figsize=(7.2, 4.4), layout="constrained")
     ax = fig.subplots()
     draw(ax, run.data["gaps"], _gaps(Run(run.rng, run.mode), (EARLY, ANOTHER), off=1), r"$\eta(1-\eta\lambda)^{-2t}$")

@@ -9,15 +9,17 @@ float64, outputs on test samples compared. Clock: steps.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from matplotlib.figure import Figure
 
 from paper_checks.real_nets.side_by_side import NETS, STEPS, Gaps, Settings, beside, constant, draw, evidence, paced
 from sdetheory.claims import Claim, Control, Relative, Run
 from sdetheory.symbolic import Derivation
 from sdetheory.theory import exp_lr
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 requires = ("torch",)
 
@@ -69,6 +71,8 @@ def derivation() -> Derivation:
 
 def figure(run: Run) -> Figure:
     """How far the functions part with the changed buffer, and without the change."""
+    from matplotlib.figure import Figure
+
     fig = Figure(figsize=(7.2, 4.4), layout="constrained")
     ax = fig.subplots()
     draw(ax, run.data["gaps"], _gaps(Run(run.rng, run.mode), CONTROLLED, scaled_start=False), r"$\tilde v_0=v_0$")

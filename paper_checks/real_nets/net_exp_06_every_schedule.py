@@ -9,10 +9,9 @@ decay is that of `sdetheory.translate`, played by `sdetheory.torch.schedulers.Tr
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from paper_checks.real_nets.side_by_side import NETS, RESOLUTION, STEPS, Gaps, Settings, beside, draw, evidence, paced, played
@@ -21,6 +20,9 @@ from sdetheory.schedules import Constant, Cosine, StepDecay, Triangular, WarmUp
 from sdetheory.symbolic import Derivation
 from sdetheory.theory import exp_lr
 from sdetheory.translate import remove_weight_decay
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 requires = ("torch",)
 
@@ -94,6 +96,8 @@ def derivation() -> Derivation:
 
 def figure(run: Run) -> Figure:
     """How far the functions part under each schedule, with the ratio and without."""
+    from matplotlib.figure import Figure
+
     fig = Figure(figsize=(7.2, 4.4), layout="constrained")
     ax = fig.subplots()
 

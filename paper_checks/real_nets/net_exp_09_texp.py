@@ -10,10 +10,9 @@ torch.optim.SGD on the digits, float64, TEXP and its corrections played by `sdet
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from matplotlib.figure import Figure
 
 from paper_checks.real_nets.side_by_side import NETS, RESOLUTION, STEPS, Gaps, Settings, beside, draw, evidence, paced, played
 from sdetheory.claims import Claim, Control, Relative, Run
@@ -21,6 +20,9 @@ from sdetheory.schedules import StepDecay
 from sdetheory.symbolic import Derivation
 from sdetheory.theory import exp_lr
 from sdetheory.translate import tapered
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 requires = ("torch",)
 
@@ -63,6 +65,8 @@ def derivation() -> Derivation:
 
 def figure(run: Run) -> Figure:
     """How far the functions part: corrected TEXP, and plain TEXP."""
+    from matplotlib.figure import Figure
+
     fig = Figure(figsize=(7.2, 4.4), layout="constrained")
     ax = fig.subplots()
     draw(ax, run.data["gaps"], _gaps(Run(run.rng, run.mode), CONTROLLED, corrected=False), "plain TEXP")

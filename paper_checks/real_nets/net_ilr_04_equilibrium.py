@@ -9,16 +9,18 @@ minibatches that the runs have not seen. Clock: steps.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from matplotlib.figure import Figure
 
 from paper_checks.real_nets.ensembles import BATCH, NET, Gradients, dataset, nets, once, per_member
 from sdetheory.claims import Claim, Control, Run
 from sdetheory.stats import difference, mean_estimate
 from sdetheory.symbolic import Derivation
 from sdetheory.theory import intrinsic_lr as ilr
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 requires = ("torch",)
 
@@ -86,6 +88,8 @@ def derivation() -> Derivation:
 
 def figure(run: Run) -> Figure:
     """Effective learning rates and squared norms of the three ensembles."""
+    from matplotlib.figure import Figure
+
     fig = Figure(figsize=(7.4, 3.8), layout="constrained")
     left, right = fig.subplots(1, 2)
     runs = _runs(run)

@@ -10,16 +10,18 @@ real net it changes as the net learns. Compared are :math:`\gamma = r^2/\eta^2 =
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from matplotlib.figure import Figure
 
 from paper_checks.real_nets.ensembles import BATCH, NET, Gradients, dataset, nets, once
 from sdetheory.claims import Claim, Control, Resolution, Run
 from sdetheory.stats import Estimate, jackknife
 from sdetheory.symbolic import Derivation
 from sdetheory.theory import intrinsic_lr as ilr
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 requires = ("torch",)
 
@@ -86,6 +88,8 @@ def derivation() -> Derivation:
 
 def figure(run: Run) -> Figure:
     """The effective learning rate before and after the drop, with the curves of ILR-3 and ILR-7."""
+    from matplotlib.figure import Figure
+
     fig = Figure(figsize=(6.8, 4.0), layout="constrained")
     ax = fig.subplots()
     before, runs = _runs(run)

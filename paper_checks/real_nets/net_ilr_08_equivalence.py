@@ -8,14 +8,16 @@ Clock: steps.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from matplotlib.figure import Figure
 
 from paper_checks.real_nets.side_by_side import NETS, STEPS, Gaps, beside, constant, draw, evidence, paced
 from sdetheory.claims import Claim, Control, Relative, Run
 from sdetheory.theory import intrinsic_lr as ilr
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 requires = ("torch",)
 
@@ -51,6 +53,8 @@ def same_start(run: Run) -> dict[str, Any]:
 
 def figure(run: Run) -> Figure:
     """How far the functions part from the scaled start, and from the same start."""
+    from matplotlib.figure import Figure
+
     fig = Figure(figsize=(7.2, 4.4), layout="constrained")
     ax = fig.subplots()
     draw(ax, run.data["gaps"], _gaps(Run(run.rng, run.mode), CONTROLLED, scaled_start=False), r"$\tilde w_0=w_0$")

@@ -10,15 +10,17 @@ sample: no difference 6/λ_e steps after T, and a clear one at T. Clock: steps.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from matplotlib.figure import Figure
 
 from paper_checks.real_nets.ensembles import once
 from paper_checks.real_nets.machine import device, on_device
 from sdetheory.claims import Claim, Control, Run
 from sdetheory.stats import ks_distance
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 requires = ("torch",)
 
@@ -89,6 +91,8 @@ def too_early(run: Run) -> dict[str, Any]:
 
 def figure(run: Run) -> Figure:
     """Effective learning rate and test loss of the four pasts; distances against time."""
+    from matplotlib.figure import Figure
+
     fig = Figure(figsize=(7.6, 3.6), layout="constrained")
     axes, runs = fig.subplots(1, 3), _runs(run)
     for i, band in enumerate(BANDS):

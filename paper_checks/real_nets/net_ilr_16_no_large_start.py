@@ -10,10 +10,9 @@ Clock: steps.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from matplotlib.figure import Figure
 
 from paper_checks.real_nets.ensembles import BATCH, NET, dataset, nets, once
 from paper_checks.real_nets.machine import on_device
@@ -21,6 +20,9 @@ from paper_checks.real_nets.two_one_sided import Equivalent
 from sdetheory.claims import Claim, Control, Run
 from sdetheory.evidence import Between
 from sdetheory.stats import mean_estimate
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 requires = ("torch",)
 
@@ -68,6 +70,8 @@ def without_drop(run: Run) -> dict[str, Any]:
 
 def figure(run: Run) -> Figure:
     """Accuracy of both runs."""
+    from matplotlib.figure import Figure
+
     fig = Figure(figsize=(6.6, 3.8), layout="constrained")
     ax = fig.subplots()
     labels = (rf"$\eta={LR:g}$, {PHASE} steps", rf"$\eta={LR / SMALLER:g}$, {LONGER * PHASE} steps")

@@ -9,10 +9,9 @@ factor C of these. Measured for κ = 1, 4, 16, G and N without bias from two min
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from matplotlib.figure import Figure
 
 from paper_checks.real_nets.ensembles import Gradients, dataset, nets, once
 from sdetheory.claims import Claim, Control, Run
@@ -20,6 +19,9 @@ from sdetheory.evidence import Between
 from sdetheory.stats import Estimate, jackknife
 from sdetheory.symbolic import Derivation
 from sdetheory.theory import svag
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 requires = ("torch",)
 
@@ -105,6 +107,8 @@ def derivation() -> Derivation:
 
 def figure(run: Run) -> Figure:
     """Left: R, G, κN over those at κ = 1. Right: the balance with the signal and without."""
+    from matplotlib.figure import Figure
+
     fig = Figure(figsize=(7.4, 3.8), layout="constrained")
     left, right = fig.subplots(1, 2)
     runs = run.data["runs"]

@@ -11,11 +11,9 @@ where N/G < 1, they part.
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
-from matplotlib.figure import Figure
-from matplotlib.lines import Line2D
 
 from paper_checks.real_nets.ensembles import Gradients, once
 from paper_checks.real_nets.machine import device, on_device
@@ -24,6 +22,9 @@ from sdetheory.claims import Claim, Control, Run
 from sdetheory.evidence import Between
 from sdetheory.schedules import Constant, Cosine, Triangular
 from sdetheory.stats import Estimate, mean_estimate
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 requires = ("torch",)
 
@@ -117,6 +118,9 @@ def quiet_too(run: Run) -> dict[str, Any]:
 
 def figure(run: Run) -> Figure:
     """Mean training loss against effective steps."""
+    from matplotlib.figure import Figure
+    from matplotlib.lines import Line2D
+
     fig = Figure(figsize=(7.6, 3.8), layout="constrained")
     units = EVERY * np.arange(UNITS // EVERY + 1)
     left, right = fig.subplots(1, 2)

@@ -11,7 +11,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from scipy import special
+import scipy
 
 from sdetheory.evidence import POWER, Between, Comparison, compare
 from sdetheory.stats import Estimate, critical_value
@@ -37,6 +37,6 @@ def _(evidence: Equivalent, name: str, predicted: Any, alpha: float, resolution:
     status: Any = "inconclusive" if found.excluded else "confirmed" if size + margin < delta else \
         "refuted" if size - margin > delta else "inconclusive"
     remedy = f"|difference| + {margin:.2g} must be below {delta:g}: more paths" if status == "inconclusive" else ""
-    seen = delta + margin + float(special.ndtri(POWER)) * float(found.stderr)
+    seen = delta + margin + float(scipy.special.ndtri(POWER)) * float(found.stderr)
     return [Comparison(name, predicted, float(found.value), float(found.stderr), float(found.bias_bound), critical,
                        float(resolution), status, seen, remedy)]

@@ -10,10 +10,9 @@ third moment. Then one step of the simulator is taken by many paths from one poi
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from matplotlib.figure import Figure
 
 import sdetheory as sdt
 from sdetheory.claims import Claim, Control, Relative, Resolution, Run
@@ -22,6 +21,9 @@ from sdetheory.stats import mean_estimate
 from sdetheory.symbolic import Derivation
 from sdetheory.theory import svag
 from sdetheory.theory.formula import joint_derivation
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 # three outcomes of unequal probability: skewed noise, random matrices and random offsets that depend on each other
 LOSS = sdt.losses.RandomLinear([0.2, 0.5, 0.3], [[[2.0, 0.5], [0.5, 1.0]], [[1.0, -0.25], [-0.25, 0.5]],
@@ -127,6 +129,8 @@ def derivation() -> Derivation:
 
 def figure(run: Run) -> Figure:
     """Left: the gradients of one draw and of SVAG's pairs; right: covariance and third moment against l."""
+    from matplotlib.figure import Figure
+
     fig = Figure(figsize=(7.2, 3.8), layout="constrained")
     left, right = fig.subplots(1, 2)
     points, counts = np.unique(run.data["gradients"].round(6), axis=0, return_counts=True)

@@ -12,11 +12,10 @@ from __future__ import annotations
 
 from functools import cache
 from math import factorial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import sympy
-from matplotlib.figure import Figure
 from numpy.polynomial import Polynomial
 
 import sdetheory as sdt
@@ -26,6 +25,9 @@ from sdetheory.stats import Estimate, fit_order
 from sdetheory.symbolic import Derivation
 from sdetheory.theory import svag
 from sdetheory.theory.formula import joint_derivation
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 LR = 0.25
 LINEAR = sdt.losses.RandomLinear.two_point(1.0, 0.5, curvature_std=0.75, offset_std=0.5, probability=0.2)
@@ -166,6 +168,8 @@ def derivation() -> Derivation:
 
 def figure(run: Run) -> Figure:
     """The differences of the moments against l, with c_k/l², and what 5 % more noise does."""
+    from matplotlib.figure import Figure
+
     fig = Figure(figsize=(6.4, 3.8), layout="constrained")
     ax = fig.subplots()
     l = np.array(AMPLIFICATIONS)

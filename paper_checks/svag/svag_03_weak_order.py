@@ -15,12 +15,11 @@ which are solved to 1e-9: no step size enters on the side of the SDE. Clock: gra
 from __future__ import annotations
 
 from functools import cache
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import scipy
 import sympy
-from matplotlib.figure import Figure
-from scipy.integrate import solve_ivp
 
 import sdetheory as sdt
 from sdetheory.claims import Claim, Control, Relative, Resolution, Run
@@ -29,6 +28,9 @@ from sdetheory.stats import bias_from_difference, fit_order, mean_estimate
 from sdetheory.symbolic import Derivation
 from sdetheory.theory import svag
 from sdetheory.theory.formula import joint_derivation
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 LR, TIME = 0.25, 1.0
 # two-point gradients, skewed and with curvature and offset dependent: nothing cancels by symmetry
@@ -104,7 +106,7 @@ def circle_reference() -> tuple[float, float]:
         return -CURVATURE * n / (2 * r) * (lower - upper) - 2 * LR * NOISE**2 * n**2 / r**2 * m
 
     # 1e-10 a step, over some hundred steps, is far below the 1e-3 and more that the resolutions of these numbers come to
-    ends = solve_ivp(rate, (0, TIME), np.cos(2 * n * ANGLE), method="LSODA", rtol=1e-10, atol=1e-12).y[:, -1]
+    ends = scipy.integrate.solve_ivp(rate, (0, TIME), np.cos(2 * n * ANGLE), method="LSODA", rtol=1e-10, atol=1e-12).y[:, -1]
     return sq_radius(TIME) ** 2, CURVATURE / 4 * (1 + ends[0])
 
 
@@ -212,6 +214,8 @@ def derivation() -> Derivation:
 
 def figure(run: Run) -> Figure:
     """Left: the exact errors with 1/l; right: those of runs on the circle."""
+    from matplotlib.figure import Figure
+
     fig = Figure(figsize=(7.2, 3.8), layout="constrained")
     left, right = fig.subplots(1, 2)
     amplifications = np.array(FITTED)

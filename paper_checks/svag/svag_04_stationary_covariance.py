@@ -11,10 +11,9 @@ SDE (to rounding), and against runs of the rule. Clock: SVAG steps, l of which t
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from matplotlib.figure import Figure
 
 import sdetheory as sdt
 from sdetheory.claims import Claim, Control, Relative, Resolution, Run
@@ -23,6 +22,9 @@ from sdetheory.stats import mean_estimate
 from sdetheory.symbolic import Derivation, symbol
 from sdetheory.theory import svag
 from sdetheory.theory.formula import joint_derivation
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 HESSIAN = np.array([[1.0, 0.5], [0.5, 2.0]])
 LOSS = sdt.losses.RandomLinear([0.2, 0.5, 0.3], [HESSIAN] * 3, [[1.0, 0.5], [-0.2, 0.5], [-1 / 3, -7 / 6]])
@@ -115,6 +117,8 @@ def derivation() -> Derivation:
 
 def figure(run: Run) -> Figure:
     """Left: SGD around the minimum, with the ellipses of SGD and SDE; right: a variance against l."""
+    from matplotlib.figure import Figure
+
     fig = Figure(figsize=(7.2, 3.8), layout="constrained")
     left, right = fig.subplots(1, 2)
     left.plot(*run.data["ends"][0][:400].T, ".", ms=3, color="tab:blue", alpha=0.4, label="SGD")

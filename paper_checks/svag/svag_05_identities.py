@@ -9,10 +9,9 @@ right side over the left. Clock: steps.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from matplotlib.figure import Figure
 
 from sdetheory.claims import Claim, Control, Resolution, Run
 from sdetheory.stats import Estimate, bias_from_difference, from_points, jackknife
@@ -21,6 +20,9 @@ from sdetheory.theory import svag
 from sdetheory.theory.formula import joint_derivation
 
 from .at_rest import LR, Rest, at_rest
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 CASES = ((1.5, 0.1), (2.5, 0.2))  # (curvature, weight decay): G is a fourth of N, and four fifths
 # A path's average of R varies by up to 8 %, of G + N by 5 %, together less than 18 %: 4000 paths leave 1.4 %, twice that in quick
@@ -94,6 +96,8 @@ def derivation() -> Derivation:
 
 def figure(run: Run) -> Figure:
     """What feeds the norm, N and G, against what the decay takes."""
+    from matplotlib.figure import Figure
+
     fig = Figure(figsize=(6.4, 3.8), layout="constrained")
     ax = fig.subplots()
     at = 0.0

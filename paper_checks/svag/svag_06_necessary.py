@@ -9,10 +9,9 @@ allow (a C for G as well is no smaller, so the statement follows). On this loss 
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from matplotlib.figure import Figure
 
 from sdetheory.claims import Claim, Control, Resolution, Run
 from sdetheory.evidence import Between
@@ -22,6 +21,9 @@ from sdetheory.theory import svag
 from sdetheory.theory.formula import joint_derivation
 
 from .at_rest import LR, Rest, at_rest
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 CASES = ((2.0, 0.2), (2.5, 0.2), (3.0, 0.1))  # (curvature, weight decay)
 SIGNAL = (0.6, 0.8, 0.7)  # G/N in each
@@ -110,6 +112,8 @@ def derivation() -> Derivation:
 
 def figure(run: Run) -> Figure:
     """(1 + G/N)/(1 − lr λ/2) of SGD against C² of each case, bars with the bound on the SDE's steps."""
+    from matplotlib.figure import Figure
+
     fig = Figure(figsize=(6.4, 3.8), layout="constrained")
     ax = fig.subplots()
     grid = np.array([1.4, 2.1])

@@ -10,10 +10,9 @@ B over κ: R, G and N over a sweep of κ, where the runs part, and the largest �
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from matplotlib.figure import Figure
 
 import sdetheory as sdt
 from sdetheory.claims import Claim, Control, Resolution, Run
@@ -23,6 +22,9 @@ from sdetheory.stats import Estimate
 from sdetheory.symbolic import Derivation
 from sdetheory.theory import svag
 from sdetheory.theory.formula import joint_derivation
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 EIGENVALUES, TRACE = (1.0, 1.0, 1.0, 0.0), 0.1  # TRACE: Tr Sigma at unit norm and batch B, in d - 1 = 3 directions
 LR, DECAY = 0.1, 0.02  # lr/|w|^2 = (2 lr decay/TRACE)^(1/2) = 0.2 at rest: N/G near 2 (d - 1)/(0.2 rank) = 10, and kappa to 12
@@ -116,6 +118,8 @@ def derivation() -> Derivation:
 
 def figure(run: Run) -> Figure:
     """Left: R, G and kappa N over those at kappa = 1; right: how far apart the runs are, and how far they must be."""
+    from matplotlib.figure import Figure
+
     fig = Figure(figsize=(7.2, 3.8), layout="constrained")
     left, right = fig.subplots(1, 2)
     runs = run.data["runs"]

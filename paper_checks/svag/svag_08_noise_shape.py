@@ -10,10 +10,9 @@ the weight, and all moments are known to rounding. Clock: gradient-flow time, T 
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from matplotlib.figure import Figure
 
 import sdetheory as sdt
 from sdetheory.claims import Claim, Control, Relative, Resolution, Run
@@ -23,6 +22,9 @@ from sdetheory.theory import svag
 from sdetheory.theory.formula import joint_derivation
 
 from .orders_in_lr import limit, local_order, weak_errors
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 A, B, S_A, S_B = 1.0, 0.25, 0.5, 1.0
 SKEWED, SYMMETRIC = 0.2, 0.5  # the probability of the larger gradient
@@ -117,6 +119,8 @@ def derivation() -> Derivation:
 
 def figure(run: Run) -> Figure:
     """The three distances against η."""
+    from matplotlib.figure import Figure
+
     fig = Figure(figsize=(6.4, 3.8), layout="constrained")
     ax = fig.subplots()
     lr = END / np.array(STEPS)

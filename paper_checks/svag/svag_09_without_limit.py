@@ -11,11 +11,10 @@ scale times that of the standard stable law. The simulated rule is SVAG througho
 from __future__ import annotations
 
 import functools
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from matplotlib.figure import Figure
-from scipy import integrate, optimize
+import scipy
 
 import sdetheory as sdt
 from sdetheory.claims import Claim, Control, Relative, Resolution, Run
@@ -23,6 +22,9 @@ from sdetheory.stats import Estimate, mean_estimate, quantile_estimate
 from sdetheory.symbolic import Derivation
 from sdetheory.theory import svag
 from sdetheory.theory.formula import joint_derivation
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 CURVATURE, LR, START = 1.0, 0.5, 1.0
 SMALL = 0.01  # scale of the Gaussian noise: N/G = 2e-4 at the start
@@ -43,10 +45,10 @@ RHO, RHO_EXPONENT, RHO_FLOW = 0.1, 0.08, 0.05
 def standard_median(stability: float) -> float:
     """The median of |X| for E exp(iuX) = exp(−|u|^α): P(X <= x) = 1/2 + (1/π)∫ sin(ux)/u exp(−u^α) du, over u > 0."""
     def above(x: float) -> float:
-        integral, _ = integrate.quad(lambda u: x * np.sinc(u * x / np.pi) * np.exp(-u**stability), 0, np.inf, limit=200)
+        integral, _ = scipy.integrate.quad(lambda u: x * np.sinc(u * x / np.pi) * np.exp(-u**stability), 0, np.inf, limit=200)
         return integral / np.pi - 0.25
 
-    return float(optimize.brentq(above, 0.5, 1.5, xtol=1e-10))
+    return float(scipy.optimize.brentq(above, 0.5, 1.5, xtol=1e-10))
 
 
 def rule(curvature: float, stability: float, scale: float, amplification: int) -> Any:
@@ -107,6 +109,8 @@ def derivation() -> Derivation:
 
 def figure(run: Run) -> Figure:
     """Left: SGD without noise against the flow; right: the displacement over the time of one step against l."""
+    from matplotlib.figure import Figure
+
     fig = Figure(figsize=(7.2, 3.8), layout="constrained")
     left, right = fig.subplots(1, 2)
     steps = np.arange(max(STEPS) + 1)

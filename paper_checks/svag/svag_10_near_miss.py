@@ -10,10 +10,9 @@ is extrapolated, not guessed. The control puts SVAG where the near miss was. Clo
 from __future__ import annotations
 
 import functools
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from matplotlib.figure import Figure
 
 import sdetheory as sdt
 from sdetheory.claims import Claim, Control, Resolution, Run
@@ -24,6 +23,9 @@ from sdetheory.theory import svag
 from sdetheory.theory.formula import joint_derivation
 
 from .orders_in_lr import limit
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 LOSS = sdt.losses.RandomLinear(
     [0.25, 0.5, 0.25], [[[2.0, 0.5], [0.5, 1.0]], [[1.0, -0.25], [-0.25, 0.5]], [[0.5, 0.0], [0.0, 2.0]]],
@@ -75,7 +77,7 @@ def measured(kind: Any, run: Run) -> dict[str, Any]:
     ends = sdt.simulate(kind(LOSS, lr=LR, amplification=SAMPLED), START, n_steps=round(END / LR) * SAMPLED,
                         n_paths=run.paths(PATHS), rng=run.rng.spawn(1)[0]).w.values[:, -1]
     runs: Estimate = mean_estimate(np.stack([ends[:, 0] ** 2, ends[:, 0] * ends[:, 1], ends[:, 1] ** 2], axis=1))
-    run.data[kind] = runs
+    run.data[kind.__name__] = runs
     return {"covariance of a step": Exact(np.stack(steps), np.broadcast_to(OF_ONE_STEP, (len(ONE_STEP), 2, 2))),
             "limit": limit(curve, ROUNDING), "runs": runs}
 
@@ -104,6 +106,8 @@ def derivation() -> Derivation:
 
 def figure(run: Run) -> Figure:
     """E|x|² against l for both rules, with the two limits."""
+    from matplotlib.figure import Figure
+
     fig = Figure(figsize=(6.4, 3.8), layout="constrained")
     ax = fig.subplots()
     amplifications = 2 ** np.arange(9)
@@ -113,8 +117,8 @@ def figure(run: Run) -> Figure:
         ax.plot(amplifications, curve, marker + "-", ms=5, mfc="none", lw=0.8, color=colour, label=f"{name}, moment recursion")
         ax.axhline(of_sde(extra)[[0, 2]].sum(), color=colour, ls="--", lw=1.2,
                    label=r"SDE with noise $\eta(\Sigma+\nabla L\nabla L^\top)$" if extra else r"SDE with noise $\eta\Sigma$")
-        if kind in run.data:
-            runs = run.data[kind]
+        if kind.__name__ in run.data:
+            runs = run.data[kind.__name__]
             value, error = (np.asarray(part)[[0, 2]].sum() for part in (runs.value, runs.stderr))
             ax.errorbar([SAMPLED], [value], [3 * error], fmt="D", ms=4, color="k", capsize=3, zorder=3,
                         label="runs" if extra else None)

@@ -10,12 +10,11 @@ at a fixed time. Random linear gradients, in one dimension (moments 1 to 4) and 
 from __future__ import annotations
 
 import functools
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import scipy
 import sympy
-from matplotlib.figure import Figure
-from scipy.linalg import expm
 
 import sdetheory as sdt
 from sdetheory.claims import Claim, Control, Relative, Resolution, Run
@@ -25,6 +24,9 @@ from sdetheory.theory import svag
 from sdetheory.theory.formula import joint_derivation
 
 from .orders_in_lr import limit, local_order, weak_errors
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 # one law in each dimension: its loss, the start, and the order of its moments
 LINE, PLANE = 0, 1
@@ -69,7 +71,7 @@ def of_sde(case: int, lr: float, n: int, share: float) -> np.ndarray:
     """The same moments of the SDE at time n lr, with `share` of the modification."""
     (x, *rest), (P, Q, M) = CASES[case][1], moment_system(case)
     start = [x**k for k in (1, 2, 3, 4)] if not rest else [x, rest[0], x**2, x * rest[0], rest[0] ** 2]
-    return (expm(n * lr * (P + lr * Q + share * lr * M)) @ [*start, 1.0])[:-1]
+    return (scipy.linalg.expm(n * lr * (P + lr * Q + share * lr * M)) @ [*start, 1.0])[:-1]
 
 
 def errors(case: int, share: float) -> np.ndarray:
@@ -110,6 +112,8 @@ def derivation() -> Derivation:
 
 def figure(run: Run) -> Figure:
     """The weak error of both SDEs against η."""
+    from matplotlib.figure import Figure
+
     fig = Figure(figsize=(6.4, 3.8), layout="constrained")
     ax = fig.subplots()
     lr = END / np.array(STEPS)

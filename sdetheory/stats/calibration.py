@@ -8,8 +8,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+import scipy
 from numpy.typing import ArrayLike
-from scipy import special
 
 from ..validation import integer, number
 
@@ -25,8 +25,8 @@ def clopper_pearson(successes: int, trials: int, alpha: float = 1e-3) -> tuple[f
     n = integer("trials", trials, at_least=1)
     k = integer("successes", successes, at_least=0, at_most=n)
     alpha = number("alpha", alpha, above=0, below=1)
-    low = 0.0 if k == 0 else float(special.betaincinv(k, n - k + 1, alpha / 2))
-    high = 1.0 if k == n else float(special.betaincinv(k + 1, n - k, 1 - alpha / 2))
+    low = 0.0 if k == 0 else float(scipy.special.betaincinv(k, n - k + 1, alpha / 2))
+    high = 1.0 if k == n else float(scipy.special.betaincinv(k + 1, n - k, 1 - alpha / 2))
     return low, high
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from scipy import special
+import scipy
 
 from ..validation import number
 from .estimates import Estimate, critical_value
@@ -62,7 +62,7 @@ def equivalence(estimate: Estimate, target: float, delta: float, alpha: float = 
     room = delta - float(estimate.bias_bound) - abs(difference)
     n = None if estimate.n is None else int(estimate.n)
     t = room / (stderr + float(estimate.bias_stderr))
-    p_value = float(special.ndtr(-t)) if n is None else float(special.stdtr(n - 1, -t))
+    p_value = float(scipy.special.ndtr(-t)) if n is None else float(scipy.special.stdtr(n - 1, -t))
     power = equivalence_power(stderr + float(estimate.bias_stderr), delta - float(estimate.bias_bound), alpha, n=n)
     return Equivalence(difference, delta, p_value, alpha, power)
 
@@ -77,7 +77,7 @@ def equivalence_power(stderr: float, delta: float, alpha: float = 0.05, *, effec
     room = delta - _one_sided(alpha, n) * stderr
     if room <= 0:
         return 0.0
-    return float(special.ndtr((room - effect) / stderr) - special.ndtr((-room - effect) / stderr))
+    return float(scipy.special.ndtr((room - effect) / stderr) - scipy.special.ndtr((-room - effect) / stderr))
 
 
 def smallest_detectable(stderr: float, alpha: float, power: float = 0.9, *, bias_bound: float = 0.0,
@@ -89,7 +89,7 @@ def smallest_detectable(stderr: float, alpha: float, power: float = 0.9, *, bias
     """
     stderr = number("stderr", stderr, at_least=0)
     power = number("power", power, above=0, below=1)
-    return (float(critical_value(alpha, n)) + float(special.ndtri(power))) * stderr + 2 * bias_bound
+    return (float(critical_value(alpha, n)) + float(scipy.special.ndtri(power))) * stderr + 2 * bias_bound
 
 
 def paths_needed(std: float, resolution: float, alpha: float, *, bias_bound: float = 0.0) -> int:

@@ -12,8 +12,8 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 
 import numpy as np
+import scipy
 from numpy.typing import ArrayLike, NDArray
-from scipy import special
 
 from ..validation import integer
 
@@ -31,8 +31,8 @@ def critical_value(alpha: float, n: ArrayLike | None = None) -> float | Values:
     if not 0 < alpha < 1:
         raise ValueError(f"alpha: expected a probability strictly between 0 and 1, got {alpha!r}")
     if n is None:
-        return float(-special.ndtri(alpha / 2))
-    return _plain(-special.stdtrit(np.asarray(n, dtype=float) - 1, alpha / 2))
+        return float(-scipy.special.ndtri(alpha / 2))
+    return _plain(-scipy.special.stdtrit(np.asarray(n, dtype=float) - 1, alpha / 2))
 
 
 def _plain(value: ArrayLike) -> float | Values:

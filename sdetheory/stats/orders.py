@@ -11,8 +11,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+import scipy
 from numpy.typing import ArrayLike, NDArray
-from scipy import special
 
 from ..validation import finite_array
 from .estimates import Estimate, critical_value
@@ -121,7 +121,7 @@ def fit_order(steps: ArrayLike, errors: ArrayLike, stderr: ArrayLike | None = No
     else:
         project = np.eye(h.size) - line @ weights
         chi2 = float(residual @ np.linalg.pinv(project @ cov_y @ project.T, rcond=1e-10, hermitian=True) @ residual)
-        p_value = float(special.chdtrc(dof, chi2))
+        p_value = float(scipy.special.chdtrc(dof, chi2))
         stderrs = np.sqrt(weights[1] @ cov_y @ weights[1]), np.sqrt(bend @ cov_y @ bend)
         critical = float(critical_value(alpha, n))
     drift = float(bend @ y)

@@ -14,8 +14,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
+import scipy
 from numpy.typing import ArrayLike, NDArray
-from scipy import special
 
 from .estimates import Estimate, mean_estimate
 from .propagation import propagate
@@ -47,11 +47,11 @@ class Distance:
 
     def detectable(self, alpha: float, power: float = 0.9) -> float:
         """Return a true distance that is seen with at least this power."""
-        return self.critical(alpha) + float(special.ndtri(power)) * self.scale / 2
+        return self.critical(alpha) + float(scipy.special.ndtri(power)) * self.scale / 2
 
     def power(self, alpha: float, distance: float) -> float:
         """Return a lower bound on the probability to tell apart laws at this true distance."""
-        return float(special.ndtr((distance - self.critical(alpha)) / (self.scale / 2)))
+        return float(scipy.special.ndtr((distance - self.critical(alpha)) / (self.scale / 2)))
 
     def __repr__(self) -> str:
         against = "a known law" if self.m is None else f"m = {self.m}"

@@ -12,10 +12,9 @@ from itertools import product
 from typing import Any
 
 import numpy as np
+import scipy
 import sympy
 from numpy.typing import NDArray
-from scipy.integrate import solve_ivp
-from scipy.linalg import expm
 
 from sdetheory.validation import integer
 
@@ -157,7 +156,7 @@ class MomentEquations:
         if not self._time_dependent():
             whole = np.zeros((n + 1, n + 1))
             whole[:n, :n], whole[:n, n] = np.array(A, dtype=np.float64), np.array(c, dtype=np.float64)[:, 0]
-            return np.array([expm(whole * s)[:n] @ np.append(start, 1.0) for s in times]).reshape(-1, n)
+            return np.array([scipy.linalg.expm(whole * s)[:n] @ np.append(start, 1.0) for s in times]).reshape(-1, n)
         f = sympy.lambdify(self.time, [A, c], "numpy")
 
         def slope(s: float, m: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -167,7 +166,7 @@ class MomentEquations:
         grid = np.unique(np.append(times, 0.0))
         if grid[-1] == 0:
             return np.tile(start, (len(times), 1))
-        path = solve_ivp(slope, (0.0, grid[-1]), start, t_eval=grid, method="DOP853", rtol=1e-12, atol=1e-14)
+        path = scipy.integrate.solve_ivp(slope, (0.0, grid[-1]), start, t_eval=grid, method="DOP853", rtol=1e-12, atol=1e-14)
         if not path.success:
             raise ValueError(f"t: expected times up to which the moments exist, got {grid[-1]}: {path.message}")
         return path.y.T[np.searchsorted(grid, times)]

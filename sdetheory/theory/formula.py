@@ -12,11 +12,12 @@ import functools
 import inspect
 import textwrap
 from collections.abc import Callable, Mapping, Sequence
+from types import FunctionType
 from typing import Any
 
 import numpy as np
+import scipy
 import sympy
-from scipy import special
 from sympy.codegen.cfunctions import expm1
 
 from ..hypotheses import HypothesisError
@@ -63,11 +64,21 @@ def _without_overflow(expr: sympy.Expr) -> sympy.Expr:
 
 
 #: functions SciPy has and SymPy's printers do not know
-_SPECIAL = {"gammaln": special.gammaln, "hyp0f1": special.hyp0f1, "hyp1f1": special.hyp1f1, "hyp2f1": special.hyp2f1}
+_SPECIAL = ("gammaln", "hyp0f1", "hyp1f1", "hyp2f1")
 
 
 def _hypergeometric(upper: sympy.Tuple, lower: sympy.Tuple, argument: sympy.Expr) -> sympy.Expr:
     return sympy.Function(f"hyp{len(upper)}f{len(lower)}")(*upper, *lower, argument)
+
+
+class _OwnDocumentation:
+    """The `__doc__` of a class, and for each of its instances what that writes about itself, when it is first read."""
+
+    def __init__(self, of_class: str) -> None:
+        self.of_class = of_class
+
+    def __get__(self, instance: Formula | None, owner: type) -> str:
+        return self.of_class if instance is None else instance._documentation
 
 
 class Formula:
@@ -79,13 +90,14 @@ class Formula:
     Parameters
     ----------
     name : the name it is called by.
-    expr : the expression; its free symbols are the parameters.
+    expr : the expression; its free symbols are the parameters. A function without arguments is called for it, once, when it is
+        first needed.
     claim : id of the claim, `ILR-4`.
     derivation : a function of an expression that derives the formula and ends in residuals "derived - expression".
     parameters : the symbols in the order of the signature; what SymPy assumes of them is checked.
     doc : first a sentence; formula, claim, clock and parameters are added to it.
     clock : `"step"`, `"flow"` or `"none"` (see `CLOCKS`).
-    needs : further hypotheses, SymPy relations between the parameters.
+    needs : further hypotheses, SymPy relations between the parameters, or a function that returns them.
     meanings : what a parameter is, where the notation doesn't say it or says something else.
 
     Examples
@@ -100,24 +112,41 @@ class Formula:
     (0.05, 'proved')
     """
 
-    def __init__(self, name: str, expr: sympy.Expr, *, claim: str, derivation: Callable[[sympy.Expr], Derivation],
-                 parameters: Sequence[sympy.Symbol], doc: str = "", clock: str = "none",
-                 needs: Sequence[sympy.Basic] = (), meanings: Mapping[str, str] | None = None) -> None:
-        expr, parameters = sympy.sympify(expr), tuple(parameters)
-        unknown = expr.free_symbols - set(parameters)
-        if unknown:
-            raise ValueError(f"expr: expected symbols among the parameters {parameters}, got "
-                             f"{sorted(map(str, unknown))} besides; take every symbol from sdetheory.symbolic.symbol")
+    __doc__ = _OwnDocumentation(__doc__)  # type: ignore[assignment]
+
+    def __init__(self, name: str, expr: sympy.Expr | Callable[[], sympy.Expr], *, claim: str,
+                 derivation: Callable[[sympy.Expr], Derivation], parameters: Sequence[sympy.Symbol], doc: str = "",
+                 clock: str = "none", needs: Sequence[sympy.Basic] | Callable[[], Sequence[sympy.Basic]] = (),
+                 meanings: Mapping[str, str] | None = None) -> None:
         if clock not in CLOCKS:
             raise ValueError(f"clock: expected one of {sorted(CLOCKS)}, got {clock!r}")
-        self.name, self.expr, self.claim, self.parameters, self.clock = name, expr, claim, parameters, clock
-        self.needs = tuple(need for need in map(sympy.sympify, needs) if need != sympy.true)
+        self.name, self.claim, self.parameters, self.clock = name, claim, tuple(parameters), clock
+        self._given, self._given_needs = expr, needs
+        if not isinstance(expr, FunctionType):
+            _ = self.expr  # a wrong one is found now
         self._build, self._sentence = derivation, textwrap.dedent(doc).strip()
         self._meanings = dict(meanings or {})
         self.__name__ = self.__qualname__ = name
         self.__signature__ = inspect.Signature(
             [inspect.Parameter(p.name, inspect.Parameter.KEYWORD_ONLY) for p in parameters])
-        self.__doc__ = self._documentation()
+
+    @functools.cached_property
+    def expr(self) -> sympy.Expr:
+        """The expression."""
+        given: Any = self._given
+        expr = sympy.sympify(given() if isinstance(given, FunctionType) else given)
+        unknown = expr.free_symbols - set(self.parameters)
+        if unknown:
+            raise ValueError(f"expr: expected symbols among the parameters {self.parameters}, got "
+                             f"{sorted(map(str, unknown))} besides; take every symbol from sdetheory.symbolic.symbol")
+        return expr
+
+    @functools.cached_property
+    def needs(self) -> tuple[sympy.Basic, ...]:
+        """The further hypotheses."""
+        given: Any = self._given_needs
+        return tuple(need for need in map(sympy.sympify, given() if isinstance(given, FunctionType) else given)
+                     if need != sympy.true)
 
     # ---- the number
 
@@ -146,7 +175,8 @@ class Formula:
     @functools.cached_property
     def _numeric(self) -> Callable[..., Any]:
         form = _without_overflow(_without_cancellation(self.expr)).replace(sympy.hyper, _hypergeometric)
-        return sympy.lambdify(self.parameters, form, modules=[_SPECIAL, "scipy", "numpy"])
+        special = {name: getattr(scipy.special, name) for name in _SPECIAL}
+        return sympy.lambdify(self.parameters, form, modules=[special, "scipy", "numpy"])
 
     def _check_names(self, values: Mapping[str, Any]) -> None:
         names = [p.name for p in self.parameters]
@@ -210,6 +240,7 @@ class Formula:
     def __repr__(self) -> str:
         return f"<Formula {self.name}{self.__signature__} of {self.claim}: {self.expr}>"
 
+    @functools.cached_property
     def _documentation(self) -> str:
         def line(parameter: sympy.Symbol) -> str:
             name = parameter.name
@@ -252,10 +283,12 @@ def closed_form(claim: str, derivation: Callable[[sympy.Expr], Derivation], *, c
     def make(function: Callable[..., sympy.Expr]) -> Formula:
         symbols = [symbol(name, **(assumptions or {}).get(name, {})) for name in inspect.signature(function).parameters]
         by_name = {s.name: s for s in symbols}
-        hypotheses = needs(**{name: by_name[name] for name in inspect.signature(needs).parameters}) if needs else ()
-        return Formula(function.__name__, function(*symbols), claim=claim, derivation=derivation, parameters=symbols,
-                       doc=inspect.getdoc(function) or "", clock=clock, needs=hypotheses,
-                       meanings=meanings)
+
+        def hypotheses() -> Sequence[sympy.Basic]:
+            return needs(**{name: by_name[name] for name in inspect.signature(needs).parameters}) if needs else ()
+
+        return Formula(function.__name__, lambda: function(*symbols), claim=claim, derivation=derivation, parameters=symbols,
+                       doc=inspect.getdoc(function) or "", clock=clock, needs=hypotheses, meanings=meanings)
     return make
 
 

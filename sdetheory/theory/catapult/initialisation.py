@@ -11,9 +11,8 @@ loss grow at a later step.
 from __future__ import annotations
 
 import numpy as np
+import scipy
 import sympy
-from scipy.integrate import quad
-from scipy.special import betainc, gammaincc, gammaln
 
 from ...symbolic.derivation import Derivation
 from ...symbolic.notation import symbol
@@ -32,7 +31,7 @@ class GammaTail(sympy.Function):
     """Q(s, z) = Γ(s, z)/Γ(s), which has its digits where both of these overflow."""
 
     nargs = 2
-    _imp_ = staticmethod(gammaincc)
+    _imp_ = staticmethod(lambda s, z: scipy.special.gammaincc(s, z))
 
     def _eval_rewrite_as_uppergamma(self, s: sympy.Expr, z: sympy.Expr, **_: object) -> sympy.Expr:
         return sympy.uppergamma(s, z) / sympy.gamma(s)
@@ -158,7 +157,7 @@ def catapult_share(X, width):
 def _stirling_remainder(n: float) -> float:
     """ln Γ(n) − (n − ½) ln n + n − ½ ln 2π."""
     if n < 30:
-        return float(gammaln(n) - (n - 0.5) * np.log(n) + n - 0.5 * np.log(2 * np.pi))
+        return float(scipy.special.gammaln(n) - (n - 0.5) * np.log(n) + n - 0.5 * np.log(2 * np.pi))
     return 1 / (12 * n) - 1 / (360 * n**3) + 1 / (1260 * n**5)  # the next term is below 6e-4 / n⁷ < 3e-14
 
 
@@ -167,14 +166,14 @@ def _catapult_integral(lr: float, width: float) -> float:
     def integrand(s: float) -> float:
         away = (1 + s * s - lr) / lr  # S/(2n) − 1; written by it, exp keeps its digits for large n
         log_density = width * (np.log1p(away) - away) + constant
-        return 2 * s / (1 + s * s) * np.exp(log_density) * betainc(0.5, width / 2, 2 * s * s / (1 + s * s) ** 2)
+        return 2 * s / (1 + s * s) * np.exp(log_density) * scipy.special.betainc(0.5, width / 2, 2 * s * s / (1 + s * s) ** 2)
 
     constant = 0.5 * np.log(width / (2 * np.pi)) - _stirling_remainder(width)
     scale = width**-0.5
     around = lr * (1 + scale * np.array([-8.0, -4.0, -2.0, 0.0, 2.0, 4.0, 8.0])) - 1
     breaks = np.concatenate([scale * np.array([1.0, 4.0, 8.0]), np.sqrt(np.maximum(around, 0.0))])
     inside = np.unique(breaks[(breaks > 0) & (breaks < 1)])
-    return float(quad(integrand, 0.0, 1.0, points=inside, epsabs=1e-13, epsrel=1e-11, limit=200)[0])
+    return float(scipy.integrate.quad(integrand, 0.0, 1.0, points=inside, epsabs=1e-13, epsrel=1e-11, limit=200)[0])
 
 
 class CatapultShare(sympy.Function):
