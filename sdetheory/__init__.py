@@ -17,7 +17,6 @@ if TYPE_CHECKING:  # what `__getattr__` does, for editors and type checkers
         evidence,
         expectation,
         hypotheses,
-        kernels,
         losses,
         plot,
         random,
@@ -54,7 +53,7 @@ _WHERE = {
 }
 __all__ = ["SDE", "SGD", "SVAG", "Between", "Claim", "Control", "Derivation", "Estimate", "Exact", "Formula", "Relative",
            "Resolution", "__version__", "claims", "dynamics", "error_studies", "evidence", "expect", "expectation", "hypotheses",
-           "kernels", "losses", "plot", "random", "references", "scaling_rule", "schedules", "schemes", "sde", "simulate",
+           "losses", "plot", "random", "references", "scaling_rule", "schedules", "schemes", "sde", "simulate",
            "simulation", "sphere", "stats", "symbolic", "theory", "torch", "translate", "validation", "verdicts", "verify_all"]
 
 

@@ -35,7 +35,7 @@ def run(k: Code, advance: Word, advance_constants: Word, observers: Word, n_obse
             with k.where(watched > 0):
                 k.copy(B, X, rows * lanes)
             done, size = k.variable(0), k.variable(batch)
-            with k.loop_while(lambda: done.get() < window):  # noqa: B023  (the condition is written here, and only here)
+            with k.loop_while(lambda: done.get() < window):
                 at, n_steps = step.get() + done.get(), size.get().at_most(window - done.get())
                 draw(k, draw_Z, tree, Z, F, lanes, first_path, at, n_steps, z_rows, substeps, with_area, key_Z, scale_Z)
                 with k.where(v_rows > 0):

@@ -222,8 +222,8 @@ class _Writer:
         raise NotSimple(text)
 
     def _of_Subscript(self, node: ast.Subscript) -> Any:
-        if isinstance(node.value, ast.Attribute) and node.value.attr == "shape" and isinstance(node.slice, ast.Constant):
-            return self._array(node.value.value).shape[node.slice.value]
+        if isinstance(node.value, ast.Attribute) and node.value.attr == "shape":
+            return self._array(node.value.value).shape[ast.literal_eval(node.slice)]
         array = self._array(node.value)
         if isinstance(node.slice, ast.Slice):
             first, stop = (None if bound is None else self._word(self.value(bound)) for bound in (node.slice.lower, node.slice.upper))
