@@ -46,8 +46,7 @@ _LOCK = threading.RLock()
 _CTYPES: dict[str, Any] = {"i": ctypes.c_int64, "u": ctypes.c_uint64, "f": ctypes.c_double}
 _HERE = Path(__file__).parent
 #: the library's own code that Numba compiles into kernels, beside the functions that a kernel names
-_OWN_CODE = [*(_HERE / f"{name}.py" for name in ("abi", "driver", "instructions", "intrinsics", "lane_code", "lanes", "machine_code", "numba_compiler")),
-             *(_HERE.parent / "random" / f"{name}.py" for name in ("philox", "fill_kernels"))]
+_OWN_CODE = [*sorted(_HERE.glob("*.py")), *(_HERE.parent / "random" / f"{name}.py" for name in ("philox", "fill_kernels"))]
 
 
 @dataclass(frozen=True)
