@@ -171,8 +171,8 @@ def put_away(k: Code, OUT: Word, saves: Word, width: Word, row: Word, rows: Word
     whole = n // TILE * TILE
     with k.loop(whole, 0, TILE) as first, k.loop(saves) as save, k.loop(rows) as r:
         begin = place(save, width, row + r, lanes) + first
-        for lane in range(TILE):
-            k.put_real(into, (first + lane) * stride + save * rows + r, k.real(OUT, begin + lane))
+        for i in range(TILE):
+            k.put_real(into, (first + i) * stride + save * rows + r, k.real(OUT, begin + i))
     with k.loop(n, whole) as lane, k.loop(saves) as save, k.loop(rows) as r:
         k.put_real(into, lane * stride + save * rows + r, k.real(OUT, place(save, width, row + r, lanes) + lane))
 

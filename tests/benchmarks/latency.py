@@ -87,7 +87,8 @@ def main(arguments: list[str]) -> None:
                  "dt=1e-2, n_paths=1000, rng=0)")
         cold = min(python(first, f"{folder}/start-{i}")[0] for i in range(2))
         warm = min(python(first, f"{folder}/start-0")[0] for _ in range(3))
-        print(f"{'process start to Dataset, a scalar SDE':44}{cold:8.2f} ({cold / trivial:4.1f} x){warm:9.2f} ({warm / trivial:4.1f} x)")
+        name = "process start to Dataset, a scalar SDE"
+        print(f"{name:44}{cold:8.2f} ({cold / trivial:4.1f} x){warm:9.2f} ({warm / trivial:4.1f} x)")
         checks = [sys.executable, "-m", "paper_checks"]
         for words in (["--help"], ["list"], ["show", "ILR-4"]):
             seconds = min(cpu_of([*checks, *words])[0] for _ in range(3))
