@@ -72,7 +72,7 @@ catapult.curvature_step.derivation
 
 # %%
 WIDTH, LRS = 512, np.array([0.6, 1.3, 1.8])
-w0 = sdt.losses.NormalWeights(2 * WIDTH).sample(1, rng=3)
+w0 = sdt.starts.NormalWeights(2 * WIDTH).sample(1, rng=3)
 f0, curvature0 = OutputCurvatureMap.reduce(w0)[0]
 options = dict(n_steps=40, save_every=1, observe=["f", "curvature"], sweep={"lr": LRS})
 weights = sdt.simulate(UVDescent(width=WIDTH, lr=1.0), w0, **options)
@@ -130,7 +130,7 @@ catapult.first_growth.derivation
 
 # %%
 WIDTH = 16
-w0 = sdt.losses.NormalWeights(2 * WIDTH).sample(96, rng=0)
+w0 = sdt.starts.NormalWeights(2 * WIDTH).sample(96, rng=0)
 f0, curvature0 = OutputCurvatureMap.reduce(w0).T
 order = np.argsort(curvature0)
 w0, f0, curvature0 = w0[order], f0[order], curvature0[order]

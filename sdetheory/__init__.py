@@ -19,6 +19,7 @@ if TYPE_CHECKING:  # what `__getattr__` does, for editors and type checkers
         hypotheses,
         losses,
         plot,
+        process,
         random,
         references,
         scaling_rule,
@@ -27,6 +28,7 @@ if TYPE_CHECKING:  # what `__getattr__` does, for editors and type checkers
         sde,
         simulation,
         sphere,
+        starts,
         stats,
         symbolic,
         theory,
@@ -53,8 +55,9 @@ _WHERE = {
 }
 __all__ = ["SDE", "SGD", "SVAG", "Between", "Claim", "Control", "Derivation", "Estimate", "Exact", "Formula", "Relative",
            "Resolution", "__version__", "claims", "dynamics", "error_studies", "evidence", "expect", "expectation", "hypotheses",
-           "losses", "plot", "random", "references", "scaling_rule", "schedules", "schemes", "sde", "simulate",
-           "simulation", "sphere", "stats", "symbolic", "theory", "torch", "translate", "validation", "verdicts", "verify_all"]
+           "losses", "plot", "process", "random", "references", "scaling_rule", "schedules", "schemes", "sde", "simulate",
+           "simulation", "sphere", "starts", "stats", "symbolic", "theory", "torch", "translate", "validation", "verdicts",
+           "verify_all"]
 
 
 if not TYPE_CHECKING:  # a type checker that saw this would take any name for good

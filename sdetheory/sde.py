@@ -15,6 +15,7 @@ from typing import Any
 
 import sympy
 
+from .callable_sde import CallableSDE
 from .symbolic import conversions, ito, moments, stationarity
 from .symbolic.coefficients import as_diffusion, as_drift, as_states, as_time, expression
 from .symbolic.noise_structure import noise_types
@@ -59,8 +60,6 @@ class SDE:
     x**2*(2*mu + sigma**2)
     """
 
-    symbolic = True
-
     def __init__(self, states: Any, drift: Any, diffusion: Any, *, time: sympy.Symbol | None = None) -> None:
         self.states: tuple[sympy.Symbol, ...] = as_states(states)
         d = len(self.states)
@@ -81,20 +80,16 @@ class SDE:
     @property
     def drift(self) -> sympy.ImmutableMatrix:
         """a(x, t), shape (d, 1)."""
-        self._needs_expressions("drift")
         return self._coefficients[0]
 
     @property
     def diffusion(self) -> sympy.ImmutableMatrix:
         """b(x, t), shape (d, m)."""
-        self._needs_expressions("diffusion")
         return self._coefficients[1]
 
     @cached_property
     def noise_types(self) -> frozenset[str]:
-        """The classes of noise that SymPy shows b to be in; for callables only "scalar" can be known."""
-        if not self.symbolic:
-            return frozenset({"scalar"} if self.noise_dim == 1 else ())
+        """The classes of noise that SymPy shows b to be in."""
         return noise_types(self)
 
     def subs(self, mapping: Mapping[sympy.Symbol | str, Any]) -> SDE:
@@ -104,7 +99,6 @@ class SDE:
         >>> SDE(x, -mu * x, 1).subs({"mu": 2})
         SDE(dx = -2*x dt + 1 dW)
         """
-        self._needs_expressions("subs")
         put: dict[sympy.Symbol, sympy.Expr] = {}
         for key, value in dict(mapping).items():
             name = key.name if isinstance(key, sympy.Symbol) else key
@@ -122,19 +116,19 @@ class SDE:
 
     def generator(self, f: Any) -> sympy.Expr:
         """L f = ∂_t f + a·∇f + ½ tr(b bᵀ ∇²f)."""
-        return ito.generator(self._needs_expressions("generator"), f)
+        return ito.generator(self, f)
 
     def L0(self, f: Any) -> sympy.Expr:
         """The Itô–Taylor operator L⁰, the same as `generator`."""
-        return ito.L0(self._needs_expressions("L0"), f)
+        return ito.L0(self, f)
 
     def L(self, j: int, f: Any) -> sympy.Expr:
         """The Itô–Taylor operator L^j f = b_j·∇f, j = 0 … m-1."""
-        return ito.L(self._needs_expressions("L"), j, f)
+        return ito.L(self, j, f)
 
     def ito_formula(self, f: Any) -> ito.ItoDifferential:
         """df as (drift, diffusion); for a sequence of k functions as matrices (k, 1) and (k, m)."""
-        return ito.ito_formula(self._needs_expressions("ito_formula"), f)
+        return ito.ito_formula(self, f)
 
     def transform(self, new: Mapping[sympy.Symbol, Any], inverse: Mapping[sympy.Symbol, Any]) -> SDE:
         """The SDE of y = f(x): `new` maps each y to f(x), `inverse` each x to its expression in y.
@@ -155,7 +149,7 @@ class SDE:
 
     def to_stratonovich(self) -> conversions.Stratonovich:
         """The same process with Stratonovich integrals."""
-        return conversions.to_stratonovich(self._needs_expressions("to_stratonovich"))
+        return conversions.to_stratonovich(self)
 
     @classmethod
     def from_stratonovich(cls, states: Any, drift: Any, diffusion: Any, *, time: sympy.Symbol | None = None) -> SDE:
@@ -167,15 +161,15 @@ class SDE:
 
     def moment_equations(self, order: int = 2) -> moments.MomentEquations:
         """The linear ODEs of E[x^α], |α| ≤ order: closed, or with the moments that are missing."""
-        return moments.moment_equations(self._needs_expressions("moment_equations"), order)
+        return moments.moment_equations(self, order)
 
     def is_stationary(self, density: Any) -> stationarity.StationarityResult:
         """Whether the density (up to a constant) solves the stationary Fokker–Planck equation."""
-        return stationarity.check_stationary(self._needs_expressions("is_stationary"), density)
+        return stationarity.check_stationary(self, density)
 
     @classmethod
     def from_callables(cls, drift: Callable[..., Any], diffusion: Callable[..., Any], dim: int = 1,
-                       noise_dim: int = 1, *, states: Any = None, time: sympy.Symbol | None = None) -> SDE:
+                       noise_dim: int = 1, *, states: Any = None, time: sympy.Symbol | None = None) -> SDE | CallableSDE:
         """The SDE of Python functions `drift(x, t)` and `diffusion(x, t)`, plain or compiled by Numba.
 
         Parameters
@@ -190,9 +184,9 @@ class SDE:
 
         Returns
         -------
-        SDE
-            An ordinary one where the functions can be run on symbols; else one with `symbolic == False` that holds them
-            as `drift_function` and `diffusion_function`: it can be simulated, and raises when asked for theory.
+        SDE or CallableSDE
+            An SDE where the functions can be run on symbols; else a `CallableSDE` that holds them as `drift_function` and
+            `diffusion_function`: it can be simulated, and has no theory.
 
         >>> SDE.from_callables(lambda x, t: -x, lambda x, t: 0.5 * x)
         SDE(dx = -x dt + 0.5*x dW)
@@ -210,19 +204,7 @@ class SDE:
         b = trace(getattr(diffusion, "py_func", diffusion), names, clock, (d, m))
         if a is not None and b is not None:
             return cls(names, a, sympy.Matrix(d, m, b), time=clock)
-        opaque = cls(names, [0] * d, sympy.zeros(d, m), time=clock)
-        opaque.symbolic = False
-        opaque.drift_function, opaque.diffusion_function = drift, diffusion
-        return opaque
-
-    drift_function: Callable[..., Any] | None = None
-    diffusion_function: Callable[..., Any] | None = None
-
-    def _needs_expressions(self, what: str) -> SDE:
-        if not self.symbolic:
-            raise ValueError(f"{what}: expected an SDE given by expressions, got one given by Python functions that "
-                             "cannot be run on symbols; write it in SymPy: SDE(states, drift, diffusion)")
-        return self
+        return CallableSDE(drift, diffusion, names, m, clock)
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, SDE):
@@ -233,19 +215,15 @@ class SDE:
         return hash(self._key())
 
     def _key(self) -> tuple[Any, ...]:
-        return (self.states, self.time, self._coefficients, self.drift_function, self.diffusion_function)
+        return (self.states, self.time, self._coefficients)
 
     def __repr__(self) -> str:
         names = ", ".join(map(str, self.states))
-        if not self.symbolic:
-            return f"SDE(dim={self.dim}, noise_dim={self.noise_dim}, states=({names}), from Python functions)"
         a, b = self._coefficients
         if self.dim == self.noise_dim == 1:
             return f"SDE(d{names} = {a[0]} d{self.time} + {b[0]} dW)"
         return f"SDE(d({names}) = {list(a)} d{self.time} + {b.tolist()} dW)"
 
     def _repr_latex_(self) -> str:
-        if not self.symbolic:
-            return ""
         shown = [latex(e[0] if len(e) == 1 else e) for e in (sympy.ImmutableMatrix(self.states), *self._coefficients)]
         return f"$$d{shown[0]} = {shown[1]}\\,d{latex(self.time)} + {shown[2]}\\,dW$$"

@@ -6,28 +6,29 @@ executor, after a crash and a resume, because the noise of path p at step k depe
 
 from __future__ import annotations
 
+import math
 import os
 import platform
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import Executor
-from dataclasses import dataclass
-from functools import partial
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import sympy
 from numpy.typing import ArrayLike, NDArray
 
 from . import __version__
+from .callable_sde import CallableSDE
 from .engine import Program
-from .engine.dataset import check_memory, dataset
+from .engine.dataset import check_memory, dataset, refuse_collisions
 from .engine.ensemble import run_ensemble, thread_count
 from .engine.plan import Plan
+from .process import Observed, Process, shown, start_states, swept_values
 from .random import seed_sequence, stream_key
-from .schemes import get as get_scheme
-from .schemes.program import sde_program
+from .schemes import Scheme, process_of
 from .sde import SDE
-from .validation import finite_array, integer, number
+from .starts import Start, as_start
+from .validation import integer, number
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -35,10 +36,11 @@ if TYPE_CHECKING:
 __all__ = ["simulate"]
 
 
-def simulate(process: Any, x0: Any, *, n_steps: int | None = None, t1: float | None = None, dt: float | None = None,
-             t0: float = 0.0, scheme: Any = None, brownian_dt: float | None = None, n_paths: int = 1,
-             observe: Sequence[str] | Mapping[str, Any] | None = None, save_every: int | None = None,
-             keep_paths: bool = True, sweep: Mapping[str, ArrayLike] | None = None, rng: Any = None,
+def simulate(process: SDE | CallableSDE | Process, x0: Start | ArrayLike, *, n_steps: int | None = None, t1: float | None = None,
+             dt: float | None = None, t0: float = 0.0, first_step: int = 0, scheme: str | Scheme | None = None,
+             brownian_dt: float | None = None, n_paths: int = 1,
+             observe: Observed | Sequence[Observed] | Mapping[str, Observed] | None = None, save_every: int | None = None,
+             keep_paths: bool = True, sweep: Mapping[Any, ArrayLike] | None = None, rng: Any = None,
              executor: Executor | None = None, n_threads: int | None = None, chunk_size: int | None = None,
              progress: bool = False, checkpoint: str | os.PathLike[str] | None = None,
              memory_limit: float | None = None) -> xr.Dataset:
@@ -46,14 +48,21 @@ def simulate(process: Any, x0: Any, *, n_steps: int | None = None, t1: float | N
 
     Parameters
     ----------
-    process : SDE or update rule
-        What to simulate; an update rule is anything of `sdetheory.dynamics`.
-    x0 : array_like (d,) or (n_paths, d), or a distribution
-        Start; a distribution (`loss.sample_sphere()`) draws one point a path.
+    process : SDE or Process
+        What to simulate: an SDE, an update rule or any other process of `sdetheory.dynamics`.
+    x0 : array_like (d,) or (n_paths, d), or a Start
+        Start; a distribution (`loss.sample_sphere()`, `starts.NormalWeights(d)`) draws one point a path.
     n_steps : int, optional
         Number of steps; for an SDE it may be left out.
     t1, dt : float, optional
-        End and step of an SDE, in the clock of its drift; `dt` must divide the time span.
+        End and step of an SDE, in the clock of its drift; `dt` must divide the time span. The last time is `t1` to the bit.
+    t0 : float
+        Time of step 0.
+    first_step : int
+        To go on with a run: the number of the first step. With the state after k steps as `x0`, `first_step=k`, and the same
+        `t0`, `dt`, `rng` and `n_paths`, the two legs have the bits of one run: noise, time and schedules go on at step k. (A call
+        without it begins again at step 0, with the same noise.) The state is the whole state: SGD with momentum goes on from
+        `w` and, as its `v0`, from `v`.
     scheme : str or Scheme, optional
         Integrator of the SDE; `"euler_maruyama"` unless told.
     brownian_dt : float, optional
@@ -61,13 +70,15 @@ def simulate(process: Any, x0: Any, *, n_steps: int | None = None, t1: float | N
         see the same path at every `dt`, under every scheme that draws the same rows of noise.
     n_paths : int
         Paths, or paths in each cell of a sweep.
-    observe : sequence of str, or mapping of name to expression or function, optional
-        What to save; the state unless told. For an SDE: names of states, SymPy expressions, functions of the state.
+    observe : name, expression or function, a sequence of them, or a mapping of name to one of them; optional
+        What to save; the state unless told. Names are those of states, or of what a rule knows ("sq_norm", "loss", …);
+        expressions are in the symbols of an SDE; functions take the state (a number where an SDE has one state, a tuple where it
+        has more, else a vector), and are compiled by Numba. Of a mapping every name is kept as it is given.
     save_every : int, optional
         Save at steps 0, save_every, 2 save_every, … and the last one; without it only the last.
     keep_paths : bool
         If false only mean, variance and standard error over the paths are kept, streamed.
-    sweep : mapping of parameter name to values, optional
+    sweep : mapping of parameter (its name or symbol) to values, optional
         Run the grid of these values; each becomes a dimension of the result.
     rng : int, SeedSequence or Generator, optional
         Seed; the entropy used is in the attributes of the result.
@@ -87,7 +98,8 @@ def simulate(process: Any, x0: Any, *, n_steps: int | None = None, t1: float | N
     xarray.Dataset
         One variable an observable, with dims (sweep…, path, time or step[, state]); `diverged_at` (…, path): the first step at
         which a path was no longer finite, −1 if never, and NaN from there on.
-        With `keep_paths=False`: `name`, `name_var`, `name_stderr` and `n_finite` without the path dimension.
+        With `keep_paths=False`: `name`, `name_var`, `name_stderr` without the path dimension, and the number of paths on which
+        the observable is finite: `n_finite` where there is one observable, `name_n_finite` for each where there are several.
 
     Raises
     ------
@@ -109,55 +121,69 @@ def simulate(process: Any, x0: Any, *, n_steps: int | None = None, t1: float | N
     for name, value in (("n_threads", n_threads), ("chunk_size", chunk_size), ("save_every", save_every)):
         if value is not None:
             integer(name, value, at_least=1)
-    grid = _grid(process, sweep)
-    cells = int(np.prod([values.size for values in grid.values()], dtype=int))
-    clock = _clock(process, n_steps, t0, t1, dt, brownian_dt)
-    program, labels = _program(process, scheme, observe, tuple(grid))
+    first_step = integer("first_step", first_step, at_least=0)
+    runs = process_of(process, scheme)
+    grid = swept_values(runs, sweep)
+    cells = math.prod(values.size for values in grid.values())
+    if cells * n_paths >= 2**62:
+        raise ValueError(f"n_paths, sweep: expected fewer than 2^62 paths in all, got {n_paths} in each of {cells} cells")
+    clock = _clock(runs, n_steps, t0, t1, dt, brownian_dt, first_step)
+    program = replace(runs.program(observe, tuple(grid)), first_step=first_step)
+    refuse_collisions(program.observables, tuple(grid), keep_paths)
     seeds = seed_sequence(rng)
-    start = start_of(process, x0, n_paths, tuple(grid), seeds)
-    save_steps = np.array([clock.n_steps]) if save_every is None else np.unique(
-        np.append(np.arange(0, clock.n_steps, save_every), clock.n_steps))
-    single = cells * n_paths < 8 and not program.fixed_lanes
-    schedules = process.schedule_table(clock.n_steps, clock.dt) if hasattr(process, "schedule_table") else np.zeros((1, 1))
+    start = start_states(runs, as_start(x0, runs.dim, n_paths), tuple(grid), int(stream_key(seeds, "initial")))
+    last = first_step + clock.n_steps
+    save_steps = np.array([last]) if save_every is None else np.unique(np.append(np.arange(first_step, last, save_every), last))
     plan = Plan(program=program, n_paths=cells * n_paths, cell_paths=n_paths, start=start,
-                per_path=_PerPath(tuple(grid.values()), n_paths), schedules=np.ascontiguousarray(schedules, dtype=np.float64),
+                per_path=_PerPath(tuple(grid.values()), n_paths),
+                schedules=np.ascontiguousarray(runs.schedule_table(last, clock.dt, clock.t0), dtype=np.float64),
                 save_steps=save_steps.astype(np.int64),
                 keys=(int(stream_key(seeds, _stream(program, 0))), int(stream_key(seeds, _stream(program, 1)))),
-                scales=clock.scales, t0=clock.t0, dt=clock.dt, substeps=clock.substeps, keep_paths=keep_paths, single=single,
+                scales=clock.scales, t0=clock.t0, dt=clock.dt, substeps=clock.substeps, keep_paths=keep_paths,
+                single=cells * n_paths < 8 and not program.fixed_lanes,
                 seed=f"entropy {seeds.entropy}, spawn key {seeds.spawn_key}")
     check_memory(plan, thread_count(n_threads), memory_limit)
     values, diverged = run_ensemble(plan, executor=executor, n_threads=n_threads, chunk_size=chunk_size, progress=progress,
                                     checkpoint=checkpoint)
-    attributes = {"process": repr(process), "scheme": labels, "dt": clock.dt, "entropy": str(seeds.entropy),
+    attributes = {"process": shown(runs), "scheme": runs.label, "dt": clock.dt, "entropy": str(seeds.entropy),
                   "spawn_key": str(seeds.spawn_key), "sdetheory": __version__, "numpy": np.__version__,
                   "python": platform.python_version()}
-    return dataset(plan, values, diverged, grid, n_paths, clock.name, attributes)
+    return dataset(plan, values, diverged, grid, n_paths, clock.name, clock.along(save_steps), attributes)
 
 
 @dataclass(frozen=True)
 class _Clock:
-    """The time grid: n_steps of dt from t0, each drawn as `substeps` increments."""
+    """The grid t0 + k dt of a run that takes n_steps steps, each drawn as `substeps` increments; it may end at t1 by definition."""
 
     name: str
     n_steps: int
     t0: float
     dt: float
-    substeps: int
+    substeps: int = 1
+    t1: float | None = None
 
     @property
     def scales(self) -> tuple[float, float]:
+        """What the two kinds of random numbers are multiplied with."""
+        return (1.0, 1.0) if self.name == "step" else (float(np.sqrt(self.dt / self.substeps)), float(np.sqrt(self.dt)))
+
+    def along(self, steps: NDArray[np.int64]) -> NDArray[Any]:
+        """Where on the clock these steps are, the last of them at t1 to the bit."""
         if self.name == "step":
-            return 1.0, 1.0
-        return float(np.sqrt(self.dt / self.substeps)), float(np.sqrt(self.dt))
+            return steps
+        times = self.t0 + steps * self.dt
+        if self.t1 is not None:
+            times[-1] = self.t1
+        return times
 
 
-def _clock(process: Any, n_steps: Any, t0: Any, t1: Any, dt: Any, brownian_dt: Any) -> _Clock:
-    if getattr(process, "clock", "time") == "step":
+def _clock(process: Process, n_steps: Any, t0: Any, t1: Any, dt: Any, brownian_dt: Any, first_step: int) -> _Clock:
+    if process.clock == "step":
         if t1 is not None or dt is not None or brownian_dt is not None:
             raise ValueError("t1, dt: expected none for an update rule, which has no step size but its lr; give n_steps")
         if n_steps is None:
             raise ValueError("n_steps: expected a number of steps, got None; an update rule runs for n_steps")
-        return _Clock("step", integer("n_steps", n_steps, at_least=0), 0.0, 1.0, 1)
+        return _Clock("step", _step_count(n_steps, first_step), 0.0, 1.0)
     if dt is None:
         raise ValueError("dt: expected the solver's step, got None; try dt = (t1 - t0) / 1000")
     dt, t0 = number("dt", dt, above=0), number("t0", t0)
@@ -170,62 +196,26 @@ def _clock(process: Any, n_steps: Any, t0: Any, t1: Any, dt: Any, brownian_dt: A
         if abs(steps - n_steps) > 1e-6 * max(1.0, steps):
             raise ValueError(f"dt: expected a step that divides t1 - t0 = {t1 - t0:g}, got {dt:g}; "
                              f"try {(t1 - t0) / max(1, n_steps):.12g}")
+        if n_steps < first_step:
+            raise ValueError(f"first_step: expected at most the {n_steps} steps from t0 = {t0:g} to t1 = {t1:g}, got {first_step}; "
+                             "t0 is the time of step 0, in every leg of a run")
+        n_steps -= first_step
     substeps = 1
     if brownian_dt is not None:
         ratio = dt / number("brownian_dt", brownian_dt, above=0)
         substeps = round(ratio)
         if substeps < 1 or abs(ratio - substeps) > 1e-9 * ratio or substeps & (substeps - 1):
             raise ValueError(f"brownian_dt: expected dt divided by a power of 2, got dt / {ratio:g}; try {dt / 8:g}")
-    return _Clock("time", integer("n_steps", n_steps, at_least=0), t0, dt, substeps)
+    return _Clock("time", _step_count(n_steps, first_step), t0, dt, substeps, t1)
 
 
-def _program(process: Any, scheme: Any, observe: Any, swept: tuple[str, ...]) -> tuple[Program, str]:
-    if isinstance(process, SDE):
-        chosen = get_scheme("euler_maruyama" if scheme is None else scheme)
-        return sde_program(process, chosen, _sde_observables(process, observe), swept), chosen.name
-    if not hasattr(process, "program"):
-        raise TypeError(f"process: expected an SDE or an update rule, got {process!r}; see sdetheory.dynamics")
-    if scheme is not None and not hasattr(process, "schemes"):
-        raise ValueError(f"scheme: expected None for an update rule, got {scheme!r}; it steps itself")
-    options = {} if scheme is None else {"scheme": scheme}
-    return process.program(observe=observe, swept=swept, **options), str(options.get("scheme", type(process).__name__))
-
-
-def _sde_observables(sde: SDE, observe: Any) -> list[tuple[str, Any]]:
-    states = {symbol.name: symbol for symbol in sde.states}
-    if observe is None:
-        return list(states.items())
-    result: list[tuple[str, Any]] = []
-    named = observe.items() if isinstance(observe, Mapping) else [(o if isinstance(o, str) else str(o), o) for o in observe]
-    for name, what in named:
-        if isinstance(what, str):
-            if what not in states:
-                raise ValueError(f"observe: expected a state ({', '.join(states)}), an expression or a function, got {what!r}")
-            what = states[what]
-        if isinstance(what, sympy.Basic | int | float):
-            what = sympy.sympify(what)
-            unknown = what.free_symbols - {*sde.states, sde.time, *sde.parameters}
-            if unknown:
-                raise ValueError(f"observe: {name} has symbols that the SDE has not: {sorted(map(str, unknown))}; "
-                                 f"its states are {', '.join(states)}")
-        elif not callable(what):
-            raise TypeError(f"observe: {name} must be a state, an expression or a function of the state, got {what!r}")
-        result.append((name.replace(" ", "") if name.isidentifier() else f"observable_{len(result)}", what))
-    return result
+def _step_count(n_steps: Any, first_step: int) -> int:
+    """The number of steps; steps are counted by 64-bit integers, and by the floats that mark divergence."""
+    return integer("n_steps", n_steps, at_least=0, at_most=2**53 - first_step)
 
 
 def _stream(program: Program, i: int) -> str:
     return program.noise[i].stream if i < len(program.noise) else "none"
-
-
-def _grid(process: Any, sweep: Mapping[str, ArrayLike] | None) -> dict[str, NDArray[np.float64]]:
-    if not sweep:
-        return {}
-    known = {s.name for s in process.parameters} if isinstance(process, SDE) else set(getattr(process, "sweepable", ()))
-    for name in sweep:
-        if name not in known:
-            raise ValueError(f"sweep: expected parameters among {', '.join(sorted(known)) or '(none)'}, got {name!r}")
-    return {name: finite_array(f"sweep[{name!r}]", values, ndim=1) for name, values in sweep.items()}
 
 
 @dataclass(frozen=True)
@@ -242,48 +232,3 @@ class _PerPath:
         paths = np.minimum((cells + 1) * self.n_paths, first + n) - np.maximum(cells * self.n_paths, first)
         where = np.unravel_index(cells, [v.size for v in self.values])
         return np.stack([np.repeat(v[i], paths) for v, i in zip(self.values, where, strict=True)])
-
-
-@dataclass(frozen=True)
-class _FixedStart:
-    """The same start for every path (rows, 1), or one start a path (rows, n_paths), again in every cell."""
-
-    states: NDArray[np.float64]
-
-    def __call__(self, first: int, n: int) -> NDArray[np.float64]:
-        period = self.states.shape[1]
-        begin = first % period
-        if period == 1 or begin + n <= period:
-            return self.states[:, begin:begin + n]
-        if begin == 0 and n % period == 0:
-            return np.tile(self.states, n // period)
-        return self.states.take(np.arange(begin, begin + n), axis=1, mode="wrap")
-
-
-@dataclass(frozen=True)
-class _SampledStart:
-    """A start drawn for each path from its own random numbers."""
-
-    distribution: Any
-    key: int
-    initial_state: Callable[[NDArray[np.float64]], NDArray[np.float64]] | None
-
-    def __call__(self, first: int, n: int) -> NDArray[np.float64]:
-        block = np.empty((self.distribution.dim, n))
-        self.distribution.sample_block(block, first, np.uint64(self.key))
-        return block if self.initial_state is None else self.initial_state(np.ascontiguousarray(block.T)).T
-
-
-def start_of(process: Any, x0: Any, n_paths: int, swept: tuple[str, ...], seeds: np.random.SeedSequence) -> Any:
-    """The starting states of the paths: one point, one a path, or draws of a distribution."""
-    dim = process.dim
-    into_state = partial(process.initial_state, swept=swept) if hasattr(process, "initial_state") else None
-    if hasattr(x0, "sample_block"):
-        if x0.dim != dim:
-            raise ValueError(f"x0: expected a distribution on R^{dim}, got one on R^{x0.dim}")
-        return _SampledStart(x0, int(stream_key(seeds, "initial")), into_state)
-    array = np.atleast_1d(finite_array("x0", x0))
-    if array.shape not in ((dim,), (n_paths, dim)):
-        raise ValueError(f"x0: expected shape ({dim},) or (n_paths, {dim}) = ({n_paths}, {dim}), got {array.shape}")
-    states = array.reshape(-1, dim)
-    return _FixedStart(np.ascontiguousarray((states if into_state is None else np.atleast_2d(into_state(states))).T))

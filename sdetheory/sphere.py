@@ -9,18 +9,15 @@ Arrays hold points along the last axis, (..., d); blocks hold them in columns, (
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import scipy
 from numpy.typing import ArrayLike, NDArray
 
 from .engine import block_function
-from .random.fill import fill_normals
 from .validation import integer, number
 
-__all__ = ["UniformSphere", "area", "distance", "exponential", "exponential_block", "great_circle", "harmonics_count",
+__all__ = ["area", "distance", "exponential", "exponential_block", "great_circle", "harmonics_count",
            "laplace_beltrami_eigenvalue", "normalise", "normalise_block", "project_tangent", "project_tangent_block",
            "zonal_harmonic"]
 
@@ -176,41 +173,3 @@ def exponential_block(W, V, S):
     for i in range(d):
         for lane in range(lanes):
             W[i, lane] = S[0, lane] * W[i, lane] + S[1, lane] * V[i, lane]
-
-
-@dataclass(frozen=True)
-class UniformSphere:
-    """The uniform distribution on the sphere of a radius: an initial distribution for `simulate`.
-
-    Parameters
-    ----------
-    dim : int
-        Dimension d ≥ 2 of the surrounding space.
-    radius : float
-        Radius > 0.
-
-    Examples
-    --------
-    >>> UniformSphere(3, radius=2.0).sample(5, rng=0).shape
-    (5, 3)
-    """
-
-    dim: int
-    radius: float = 1.0
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "dim", integer("dim", self.dim, at_least=2))
-        object.__setattr__(self, "radius", number("radius", self.radius, above=0))
-
-    def sample_block(self, out: NDArray[np.float64], first_path: int, key: Any) -> None:
-        """Fill `out` (d, lanes) with the points of paths first_path, first_path + 1, …, functions of (key, path)."""
-        fill_normals(out, first_path, 0, key, 1.0)
-        square = np.zeros(out.shape[1])
-        for row in out:  # in this order for any number of lanes: the bits are the same
-            square += row * row
-        out *= self.radius / np.sqrt(square)
-
-    def sample(self, n: int, rng: Any = None) -> NDArray[np.float64]:
-        """`n` independent points, shape (n, d), from a NumPy generator or its seed."""
-        normals = np.random.default_rng(rng).standard_normal((integer("n", n, at_least=0), self.dim))
-        return normalise(normals, self.radius)

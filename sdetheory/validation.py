@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-__all__ = ["finite_array", "integer", "number"]
+__all__ = ["Bounds", "finite_array", "integer", "number"]
 
 
 def _fail(kind: type[Exception], name: str, requirement: str, received: Any, remedy: str) -> Exception:
@@ -75,3 +76,48 @@ def finite_array(name: str, value: ArrayLike, *, ndim: int | None = None, shape:
         raise ValueError(f"{name}: expected finite numbers, got {int(bad.sum())} that are not (first at index {where})"
                          f"{'; ' + remedy if remedy else ''}")
     return array
+
+
+@dataclass(frozen=True)
+class Bounds:
+    """What a parameter may be: a finite number inside the bounds, of which `above` and `below` are strict; `whole` for counts.
+
+    >>> Bounds(at_least=0.0, below=1.0).check("momentum", 0.9)
+    0.9
+    >>> Bounds(above=0.0).check_all("sweep['lr']", [0.1, -1.0])
+    Traceback (most recent call last):
+    ValueError: sweep['lr']: expected numbers > 0.0, got -1.0 at index 1
+    """
+
+    above: float | None = None
+    at_least: float | None = None
+    below: float | None = None
+    at_most: float | None = None
+    whole: bool = False
+
+    def check(self, name: str, value: Any) -> float:
+        """The value, or an error that names it."""
+        checked = number(name, value, above=self.above, at_least=self.at_least, below=self.below, at_most=self.at_most)
+        if self.whole and checked != round(checked):
+            raise _fail(ValueError, name, "a whole number", value, "")
+        return checked
+
+    def check_all(self, name: str, values: ArrayLike, *, place: str = "index") -> NDArray[np.float64]:
+        """The values, a vector of at least one number, or an error that names the first that does not fit, and its place."""
+        array = finite_array(name, values, ndim=1)
+        if array.size == 0:
+            raise ValueError(f"{name}: expected at least one number, got none")
+        bad = np.zeros(array.shape, dtype=bool)
+        texts = []
+        for text, bound, holds in ((">", self.above, np.greater), (">=", self.at_least, np.greater_equal),
+                                   ("<", self.below, np.less), ("<=", self.at_most, np.less_equal)):
+            if bound is not None:
+                bad |= ~holds(array, bound)
+                texts.append(f"{text} {bound}")
+        if self.whole:
+            bad |= array != np.round(array)
+        if bad.any():
+            first = int(np.argmax(bad))
+            wanted = " ".join(["whole numbers" if self.whole else "numbers", " and ".join(texts)]).strip()
+            raise ValueError(f"{name}: expected {wanted}, got {float(array[first])!r} at {place} {first}")
+        return array

@@ -11,13 +11,15 @@ import sympy
 from scipy.stats import norm
 
 import sdetheory as sdt
+from sdetheory.callable_sde import CallableSDE
 from sdetheory.expectation import Expectation
 from sdetheory.expectation.control import controlled
 from sdetheory.expectation.sampling import Work
 from sdetheory.expectation.sde_samplers import pair_sampler
 from sdetheory.random import normals, stream_key
 from sdetheory.schemes import get, nested_pair, numpy_step
-from sdetheory.schemes.program import sde_program
+from sdetheory.schemes.process import SDEProcess
+from sdetheory.starts import Points
 from sdetheory.stats import coverage
 
 x, y = sympy.symbols("x y", real=True)
@@ -129,7 +131,7 @@ def test_a_nested_pair_takes_the_steps_of_its_scheme_on_one_brownian_path(name):
     """The kernel, path by path, against the scheme in NumPy with the same normals made by the oracle of the generator."""
     sde, scheme, n, paths = sdt.SDE([x], [x - x**3], [[0.5 * x]]), get(name), 4, 64
     seeds = np.random.SeedSequence(5)
-    gap = pair_sampler(sde, scheme, x**2, [1.0], 0.0, 1.0).values(n, paths, seeds, Work())
+    gap = pair_sampler(sde, scheme, x**2, Points([1.0]), 0.0, 1.0).values(n, paths, seeds, Work())
     z = normals(stream_key(seeds, "path"), np.arange(paths)[None, :], np.arange(2 * n)[:, None])
     dW, step = z[:, None] * math.sqrt(0.5 / n), numpy_step(scheme, sde)
     fine = coarse = np.ones((1, paths))
@@ -143,11 +145,11 @@ def test_a_nested_pair_takes_the_steps_of_its_scheme_on_one_brownian_path(name):
 
 def test_a_scheme_with_three_point_increments_is_not_nested():
     with pytest.raises(ValueError, match=r"scheme: expected one whose increments are Brownian.*milstein"):
-        nested_pair.nested_pair_program(GBM, get("weak_order_2_three_point"), x)
+        nested_pair.nested_pair(GBM, get("weak_order_2_three_point"), x)
 
 
 def test_a_program_pickles_after_it_was_compiled():
-    program = sde_program(GBM, get("euler_maruyama"), [("f", x)])
+    program = SDEProcess(GBM, "euler_maruyama").program({"f": x})
     address = program.advance_call.kernel.address
     again = pickle.loads(pickle.dumps(program))
     assert again.texts() == program.texts() and again.advance_call.kernel.address == address
@@ -180,7 +182,7 @@ def test_steps_too_coarse_for_a_stiff_drift_are_left_behind():
 def test_plain_functions_are_taken_for_the_sde_and_the_functional(functional, method):
     """dx = −sign(x) dt + dW has the density e^{−2|x|} at rest, so E x² = 1/2."""
     opaque = sdt.SDE.from_callables(lambda v, t: -1.0 if v > 0 else 1.0, lambda v, t: 1.0)
-    assert not opaque.symbolic
+    assert isinstance(opaque, CallableSDE)
     e = sdt.expect(opaque, functional or opaque.states[0] ** 2, [0.0], t1=16.0, rtol=5e-2, rng=0)
     assert e.converged and (e.scheme, e.method) == ("euler_maruyama", method)
     assert abs(e.value - 0.5) < 2 * e.margin
@@ -191,9 +193,9 @@ def test_plain_functions_are_taken_for_the_sde_and_the_functional(functional, me
     (dict(rtol=None, atol=0.0), ValueError, "atol: expected a number > 0"),
     (dict(rtol=None), ValueError, "at least one tolerance"),
     (dict(confidence=1.0), ValueError, "confidence: expected a number > 0 and < 1"),
-    (dict(functional=sympy.Symbol("z") * x), ValueError, "functional: expected an expression in x, got unknown z"),
-    (dict(functional="z"), ValueError, r"functional: expected a state \(x\)"),
-    (dict(functional=[1]), TypeError, "functional: expected an expression"),
+    (dict(functional=sympy.Symbol("z") * x), ValueError, "functional: .* has the symbol z, which the SDE has not; its states are x"),
+    (dict(functional="z"), ValueError, "functional: expected names among x"),
+    (dict(functional=[1]), TypeError, r"functional: expected a name \(x\), an expression"),
     (dict(x0=[0.0, 1.0]), ValueError, r"x0: expected shape \(1,\), got \(2,\)"),
     (dict(t1=None), ValueError, "t1: expected the time"),
     (dict(t1=-1.0), ValueError, "t1: expected a number > 0"),

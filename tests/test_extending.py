@@ -9,7 +9,6 @@ import pytest
 import sympy
 
 import sdetheory as sdt
-from sdetheory.dynamics.assembly import Assembly
 from sdetheory.dynamics.update_rule import UpdateRule
 from sdetheory.engine import BlockFunction, block_function, per_lane
 from sdetheory.losses import Loss
@@ -104,12 +103,8 @@ class SignDescent(UpdateRule):
 
     hyperparameters = ("lr",)
 
-    def program(self, observe=None, swept=()):
-        d = self.dim
-        assembly = Assembly(self.loss, self.hyperparameters, swept)
-        statements = [*assembly.stochastic_gradient("j", f"S[:{d}]"),
-                      assembly.call("sign_step", sign_step, f"X[:{d}]", f"S[:{d}]", "lr")]
-        return assembly.program(d, [assembly.gradient_noise()], statements, observe)
+    def step(self, s):
+        s.call(sign_step, s.w, s.stochastic_gradient(), s.lr)
 
 
 def test_a_loss_and_an_update_rule_of_ones_own_run_and_sweep():

@@ -12,6 +12,7 @@ from scheme_problems import PROBLEMS, problems_of
 from sympy import Symbol
 
 from sdetheory import schemes
+from sdetheory.callable_sde import CallableSDE
 from sdetheory.schemes.sphere_geometry import vanishes_on_sphere
 from sdetheory.sde import SDE
 
@@ -57,14 +58,12 @@ def test_strong_order_1_5_refuses_multiplicative_noise():
 
 @pytest.mark.parametrize("name", schemes.REGISTRY)
 def test_only_a_scheme_without_derivatives_takes_callables(name):
-    class Callables:
-        symbolic, dim, noise_dim, noise_types = False, 1, 1, frozenset({"scalar"})
-
+    sde = CallableSDE(abs, abs, sympy.symbols("x,"), 1, sympy.Symbol("t"))
     if name == "euler_maruyama":
-        schemes.get(name).check(Callables())
+        schemes.get(name).check(sde)
     else:
         with pytest.raises(ValueError, match=r"given by expressions.*euler_maruyama"):
-            schemes.get(name).check(Callables())
+            schemes.get(name).check(sde)
 
 
 def test_a_misspelt_name_is_answered_with_the_nearest():

@@ -14,6 +14,7 @@ import xarray as xr
 import sdetheory as sdt
 from sdetheory import random
 from sdetheory.schemes.scheme import numpy_step
+from sdetheory.starts import Start
 
 x, y, mu = sympy.symbols("x y mu", real=True)
 OU = sdt.SDE([x], drift=[-0.7 * x], diffusion=[[0.4]])
@@ -108,7 +109,7 @@ def test_a_diverging_path_is_counted_and_leaves_the_others_alone():
 
 
 @dataclass(frozen=True)
-class FaultyStart:
+class FaultyStart(Start):
     """Starts at 1; drawing one fails from path `broken` on."""
 
     dim, broken = 1, 0
@@ -190,7 +191,7 @@ def test_plain_callables_run_in_the_same_simulate():
     (dict(n_steps=5), "t1, n_steps: expected one of them"),
     (dict(n_paths=0), "n_paths: expected an integer >= 1"),
     (dict(brownian_dt=0.03), "brownian_dt: expected dt divided by a power of 2"),
-    (dict(observe=["z"]), "observe: expected a state"),
+    (dict(observe=["z"]), "observe: expected names among x, an expression in them or a function"),
     (dict(scheme="milstien"), "did you mean 'milstein'"),
     (dict(sweep={"nu": [1.0]}), "sweep: expected parameters among"),
     (dict(rng=-3), "rng: expected"),

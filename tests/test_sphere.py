@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import sympy
 
-from sdetheory import sphere
+from sdetheory import sphere, starts
 from sdetheory.random import normals, stream_key
 
 EPS = np.finfo(float).eps
@@ -111,7 +111,7 @@ def test_a_long_walk_by_the_exponential_map_stays_on_the_sphere():
 
 
 def test_a_point_of_the_uniform_law_is_a_function_of_key_and_path():
-    key, law = stream_key(7, "initial"), sphere.UniformSphere(9, radius=2.0)
+    key, law = stream_key(7, "initial"), starts.UniformSphere(9, radius=2.0)
     whole = np.empty((9, 40))
     law.sample_block(whole, 5, key)
     for first, lanes in ((5, 1), (8, 3), (20, 25)):
@@ -133,7 +133,7 @@ def test_points_are_uniform_and_normalised_cube_points_are_refuted():
     """Two-sided test at z = 4.5 (false alarm 7e-6), n fixed beforehand."""
     n, dim = 20_000, 5
     block = np.empty((dim, n))
-    law = sphere.UniformSphere(dim)
+    law = starts.UniformSphere(dim)
     law.sample_block(block, 0, stream_key(11, "initial"))
     second = block @ block.T / n - np.eye(dim) / dim
     spread = np.sqrt(3 / (dim * (dim + 2)) / n)  # no entry of x xᵀ varies more than x_i², and E x_i⁴ = 3/(d(d+2))
@@ -145,8 +145,8 @@ def test_points_are_uniform_and_normalised_cube_points_are_refuted():
 
 
 @pytest.mark.parametrize("make, message", [
-    (lambda: sphere.UniformSphere(1), "dim: expected an integer >= 2"),
-    (lambda: sphere.UniformSphere(3, radius=0.0), "radius: expected a number > 0"),
+    (lambda: starts.UniformSphere(1), "dim: expected an integer >= 2"),
+    (lambda: starts.UniformSphere(3, radius=0.0), "radius: expected a number > 0"),
     (lambda: sphere.zonal_harmonic(-1, 3, 0.0), "degree: expected an integer >= 0"),
     (lambda: sphere.great_circle([1.0, 0.0], [-1.0, 0.0], 0.5), "y: expected a point not opposite to x"),
 ])

@@ -60,7 +60,7 @@ def simulation(run: Run) -> dict[str, Any]:
     n_paths, run.data["shares"] = run.paths(PATHS), {}
     for n, seed in zip(WIDTHS, run.rng.spawn(len(WIDTHS)), strict=True):
         options = dict(n_paths=n_paths, observe=["f", "curvature"], sweep={"lr": LRS}, rng=seed)
-        start = sdt.losses.NormalWeights(2 * n)
+        start = sdt.starts.NormalWeights(2 * n)
         first = sdt.simulate(UVDescent(width=n, lr=1.0), start, n_steps=1, save_every=1, **options)
         end = sdt.simulate(UVDescent(width=n, lr=1.0), start, n_steps=STEPS, **options)  # the same weights: same seed
         phases = phases_of_losses(first.f.values**2 / 2, end.diverged_at.values)

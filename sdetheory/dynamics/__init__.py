@@ -12,11 +12,11 @@ from .single_batch_near_miss import SingleBatchNearMiss
 from .sphere_sde import EffectiveDynamics, SphereDiffusion
 from .stationary_covariance import sde_stationary_covariance, svag_stationary_covariance
 from .svag import SVAG, PerEffectiveStep
-from .uv_maps import OutputCurvatureMap, ReducedStart, SumDifferenceMap, UniversalMap
+from .uv_maps import OutputCurvatureMap, SumDifferenceMap, UniversalMap
 from .uv_weights import UVDescent, UVProducts
 
 __all__ = ["SGD", "SGDSDE", "SVAG", "AffineMoments", "EffectiveDynamics", "GradientFlow", "KernelRecursion",
-           "NoisyGD", "OutputCurvatureMap", "PerEffectiveStep", "Phase", "ReducedStart", "SingleBatchNearMiss",
+           "NoisyGD", "OutputCurvatureMap", "PerEffectiveStep", "Phase", "SingleBatchNearMiss",
            "SphereDiffusion", "SumDifferenceMap", "UVDescent", "UVProducts", "UniversalMap", "affine_law",
            "affine_moments", "phases_of_ends", "phases_of_losses", "random_linear_sde", "sde_stationary_covariance",
            "stationary_moments", "svag_stationary_covariance"]

@@ -11,15 +11,17 @@ m + m² + 1 numbers in the place of n(d + 1) weights. Clock: steps.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any, ClassVar
+from collections.abc import Mapping
+from typing import ClassVar
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from ..engine import Observable, Program, block_function, per_lane
+from ..engine import Observer, Program, Steps, block_function, copy_row, per_lane
 from ..losses import TwoLayerLinear
-from ..validation import finite_array, number
+from ..process import Observed, Process, about
+from ..starts import Reduction
+from ..validation import Bounds, finite_array, number
 
 __all__ = ["KernelRecursion"]
 
@@ -61,7 +63,17 @@ def recursion_steps(X, S, n_steps, lr, gram, targets, width):
             sq_readout[lane] += eta * eta / width * s[lane] - 2.0 * eta * f_zeta[lane]
 
 
-class KernelRecursion:
+@block_function
+def loss_of_residual(residual, out):
+    """out ← ‖f̃‖²/(2m)."""
+    for lane in range(out.size):
+        out[lane] = 0.0
+    for a in range(residual.shape[0]):
+        for lane in range(out.size):
+            out[lane] += residual[a, lane] * residual[a, lane] / (2.0 * residual.shape[0])
+
+
+class KernelRecursion(Process, Reduction):
     """The recursion of residuals f̃ (m), NTK Θ (m²) and ‖v‖² (1) that gradient descent on a two-layer linear net obeys exactly.
 
     Parameters
@@ -84,8 +96,10 @@ class KernelRecursion:
     ((3, 1, 4), True)
     """
 
-    clock: ClassVar[str] = "step"
-    sweepable: ClassVar[tuple[str, ...]] = ("lr",)
+    hyperparameters: ClassVar[tuple[str, ...]] = ("lr",)
+    observables = ("residual", "kernel", "sq_readout", "loss")
+    saved = ("residual", "kernel", "sq_readout")
+    parameters: ClassVar = {"lr": Bounds(above=0.0)}
 
     def __init__(self, loss: TwoLayerLinear, *, lr: float) -> None:
         if not isinstance(loss, TwoLayerLinear):
@@ -98,8 +112,12 @@ class KernelRecursion:
     @property
     def dim(self) -> int:
         """Numbers in a state, m + m² + 1."""
-        m = self.loss.targets.size
-        return m + m * m + 1
+        return sum(self._state.values())
+
+    @property
+    def n_weights(self) -> int:
+        """Weights of the net, n(d + 1)."""
+        return self.loss.dim
 
     def reduce(self, w: ArrayLike) -> NDArray[np.float64]:
         """(f̃, Θ row by row, ‖v‖²), shape (..., m + m² + 1), of the weights (..., n(d + 1))."""
@@ -110,28 +128,34 @@ class KernelRecursion:
         kernel = self.loss.kernel(w).reshape(*w.shape[:-1], -1)
         return np.concatenate([self.loss.output(w) - self.loss.targets, kernel, np.sum(v * v, axis=-1)[..., None]], axis=-1)
 
-    def schedule_table(self, n_steps: int, dt: float = 1.0) -> NDArray[np.float64]:
+    def schedule_table(self, n_steps: int, dt: float = 1.0, t0: float = 0.0) -> NDArray[np.float64]:
         """The learning rate, shape (1, 1): it is constant."""
         return np.array([[self.lr]])
 
-    def program(self, observe: Any = None, swept: Sequence[str] = ()) -> Program:
+    def write(self, observed: Mapping[str, Observed], swept: tuple[str, ...]) -> Program:
         """One block function; nothing is drawn."""
+        m, observers = self.loss.targets.size, {}
+        s = Steps(self._state, self.hyperparameters, swept)
+        gram, targets, width = map(s.constant, (self.loss.inputs @ self.loss.inputs.T, self.loss.targets, float(self.loss.width)))
+        s.call(recursion_steps, s.whole, s.scratch(2 * m + 2), s.n_steps, s.lr, gram, targets, width)
+        sizes = {"residual": (m, "sample"), "kernel": (m * m, "pair")}
+        for name, what in observed.items():
+            rows, dim = sizes.get(what, (1, None)) if isinstance(what, str) else (1, None)
+            o = observers[name] = Observer(self._state, self.hyperparameters, swept, rows=rows, dim=dim)
+            if what == "loss":
+                o.call(loss_of_residual, o.residual, o.out)
+            elif what == "sq_readout":
+                o.call(copy_row, o.sq_readout[0], o.out)
+            elif isinstance(what, str):
+                o.copy(getattr(o, what), o.out)
+            else:
+                o.call_per_lane(what, o.whole_state, o.out)
+        return s.program(observers, about(observed))
+
+    @property
+    def _state(self) -> dict[str, int]:
         m = self.loss.targets.size
-        known = {"residual": Observable("residual", m, f"copy_rows(X[:{m}], OUT)", "sample"),
-                 "kernel": Observable("kernel", m * m, f"copy_rows(X[{m}:{m + m * m}], OUT)", "pair"),
-                 "sq_readout": Observable("sq_readout", 1, f"copy_row(X[{m + m * m}], OUT[0])"),
-                 "loss": Observable("loss", 1, f"OUT[{{row}}] = 0.0\nfor a in range({m}):\n    for lane in range(lanes):\n"
-                                               f"        OUT[{{row}}, lane] += X[a, lane] * X[a, lane] / {2 * m}.0")}
-        wanted = ["residual", "kernel", "sq_readout"] if observe is None else [observe] if isinstance(observe, str) else list(observe)
-        for name in wanted:
-            if name not in known:
-                raise ValueError(f"observe: expected names among {', '.join(known)}, got {name!r}")
-        lr = "lr = P[0]" if "lr" in swept else "lr = T[0, 0]"
-        return Program(rows=self.dim, noise=(), advance=f"{lr}\nsteps(X, S, n_steps, lr, gram, targets, width)",
-                       observables=tuple(known[name] for name in wanted),
-                       functions={"steps": recursion_steps}, swept=len(swept),
-                       constants={"gram": self.loss.inputs @ self.loss.inputs.T, "targets": self.loss.targets,
-                                  "width": float(self.loss.width)}, scratch=2 * m + 2)
+        return {"residual": m, "kernel": m * m, "sq_readout": 1}
 
     def __repr__(self) -> str:
         return f"KernelRecursion({self.loss!r}, lr={self.lr!r})"

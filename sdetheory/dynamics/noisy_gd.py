@@ -12,9 +12,9 @@ from typing import Any
 
 import numpy as np
 
-from ..engine import Noise, Program, block_function
+from ..engine import Rows, block_function
 from ..losses import MinibatchNoise
-from .assembly import Assembly
+from .rule_step import RuleStep
 from .sgd import sgd_step
 from .update_rule import UpdateRule
 
@@ -44,12 +44,19 @@ def add_sample(G, z, mean, share, scale, total):
 
 
 @block_function
-def fill_block(G, value):
-    """G ← value."""
+def choose_sample(U, sample, n):
+    """U ← (i + ½)/n, the uniform number by which the minibatch kernel takes sample i."""
+    for lane in range(U.shape[1]):
+        U[0, lane] = (sample + 0.5) / n
+
+
+@block_function
+def clear_block(G):
+    """G ← 0."""
     d, lanes = G.shape
     for i in range(d):
         for lane in range(lanes):
-            G[i, lane] = value
+            G[i, lane] = 0.0
 
 
 class NoisyGD(UpdateRule):
@@ -90,35 +97,28 @@ class NoisyGD(UpdateRule):
             raise ValueError(f"loss: NoisyGD needs gradient noise with a known Gaussian twin of the same covariance, got "
                              f"{noise!r}; use SGD, or give the noise a property `gaussian`")
 
-    def program(self, observe: Any = None, swept: tuple[str, ...] = ()) -> Program:
-        """The kernels of one step."""
-        d, noise = self.dim, self.loss.noise
-        assembly = Assembly(self.loss, self.hyperparameters, swept)
-        step = assembly.call("sgd_step", sgd_step, f"X[:{d}]", f"S[:{d}]", *self.hyperparameters)
+    def step(self, s: RuleStep) -> None:
+        """w ← w − η (∇L + ξ + λ w) with Gaussian ξ."""
+        noise = self.loss.noise
         if noise is None or noise.kind == "normal":
-            return assembly.program(d, [assembly.gradient_noise()],
-                                    [*assembly.stochastic_gradient("j", f"S[:{d}]"), step], observe)
-        if isinstance(noise, MinibatchNoise):
-            draws = Noise("normal", noise.n_samples)
-            return assembly.program(d, [draws], [*self._all_samples(assembly, noise), step], observe, spare=2)
-        twin = noise.gaussian
-        m = twin.components(d)
-        statements = [assembly.call("gradient", self.loss.gradient_kernel, assembly.weights, f"S[:{d}]"),
-                      assembly.call("add_noise", twin.kernel, assembly.weights, f"Z[j * {m}:j * {m} + {m}]", f"S[:{d}]")]
-        return assembly.program(d, [Noise("normal", m)], [*statements, step], observe)
+            g = s.stochastic_gradient()
+        elif isinstance(noise, MinibatchNoise):
+            g = self._of_all_samples(s, noise)
+        else:
+            g, twin = s.block(), noise.gaussian  # type: ignore[attr-defined]
+            s.gradient(s.w, into=g)
+            s.call(twin.kernel, s.w, s.draw("normal", twin.components(self.dim)), g)
+        s.call(sgd_step, s.w, g, s.lr, s.weight_decay)
 
-    def _all_samples(self, assembly: Assembly, noise: MinibatchNoise) -> list[str]:
-        """Statements that put ∇L + ξ into S[:d]; the uniform (i + ½)/n makes the minibatch kernel give sample i alone."""
-        d, n = self.dim, noise.n_samples
-        sample = assembly.call("sample_gradient", self.loss.stochastic_gradient_kernel, assembly.weights, "chosen",
-                               f"S[{d}:{2 * d}]")
-        spare = 2 * d + assembly.scratch
-        assembly.constants.update(share=1.0 / n, noise_scale=float(1.0 / np.sqrt(n * noise.batch_size)))
-        return [f"chosen, zeta_mean = S[{spare}:{spare + 1}], S[{spare + 1}]",
-                assembly.call("mean_of_rows", mean_of_rows, f"Z[j * {n}:j * {n} + {n}]", "zeta_mean"),
-                assembly.call("fill", fill_block, f"S[:{d}]", "0.0"),
-                f"for sample in range({n}):",
-                "    " + assembly.call("fill", fill_block, "chosen", f"(sample + 0.5) / {n}"),
-                "    " + sample,
-                "    " + assembly.call("add_sample", add_sample, f"S[{d}:{2 * d}]", f"Z[j * {n} + sample]", "zeta_mean",
-                                       "share", "noise_scale", f"S[:{d}]")]
+    def _of_all_samples(self, s: RuleStep, noise: MinibatchNoise) -> Rows:
+        """∇L + ξ from the gradients of all n samples and n normals ζ."""
+        n = noise.n_samples
+        g, of_sample, chosen, mean = s.block(), s.block(), s.scratch(1), s.scratch_row()
+        zeta, share, scale = s.draw("normal", n), s.constant(1.0 / n), s.constant(float(1.0 / np.sqrt(n * noise.batch_size)))
+        s.call(mean_of_rows, zeta, mean)
+        s.call(clear_block, g)
+        with s.loop(n) as i:
+            s.call(choose_sample, chosen, i, n)
+            s.call(s.minibatch_gradient, s.w, chosen, of_sample)
+            s.call(add_sample, of_sample, zeta[i], mean, share, scale, g)
+        return g

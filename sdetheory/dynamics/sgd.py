@@ -7,14 +7,16 @@ With :math:`\mu = 0` the buffer is the gradient itself and is not stored. Clock:
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from ..engine import Program, block_function, per_lane
+from ..engine import block_function, per_lane
 from ..validation import finite_array
-from .assembly import Assembly
+from .rule_step import RuleObserver, RuleStep
+from .seen import Seen
 from .update_rule import UpdateRule
 
 __all__ = ["SGD"]
@@ -81,26 +83,33 @@ class SGD(UpdateRule):
         """Whether a momentum buffer is part of the state."""
         return "momentum" in swept or self.v0 is not None or not self.is_zero("momentum")
 
-    def initial_state(self, w0: NDArray[np.float64], swept: tuple[str, ...] = ()) -> NDArray[np.float64]:
-        """States (n, rows) that start at the weights w0 (n, d): w, and v where there is momentum."""
-        w0 = super().initial_state(w0)
-        if not self.has_momentum(swept):
-            return w0
+    def initial_state(self, x0: NDArray[np.float64], swept: tuple[str, ...] = ()) -> NDArray[np.float64]:
+        """States (n, rows) that start at the weights x0 (n, d): w, and v where there is momentum."""
         if self.v0 is None:
-            return np.concatenate([w0, np.zeros_like(w0)], axis=1)
-        n = max(len(w0), len(self.v0))
-        return np.concatenate([np.broadcast_to(w0, (n, self.dim)), np.broadcast_to(self.v0, (n, self.dim))], axis=1)
+            return super().initial_state(x0, swept)
+        self.loss.check_start(x0)
+        n = max(len(x0), len(self.v0))
+        return np.concatenate([np.broadcast_to(x0, (n, self.dim)), np.broadcast_to(self.v0, (n, self.dim))], axis=1)
 
-    def program(self, observe: Any = None, swept: tuple[str, ...] = ()) -> Program:
-        """The kernels of one step; swept hyperparameters have one value a path."""
-        d = self.dim
-        assembly = Assembly(self.loss, self.hyperparameters, swept)
-        if self.has_momentum(swept):
-            rows = 2 * d
-            step = assembly.call("momentum_step", momentum_step, f"X[:{d}]", f"X[{d}:]", f"S[:{d}]",
-                                 *self.hyperparameters)
+    def state(self, swept: tuple[str, ...] = ()) -> dict[str, int]:
+        """w, and the buffer v where there is momentum."""
+        return {"w": self.dim, "v": self.dim} if self.has_momentum(swept) else {"w": self.dim}
+
+    def step(self, s: RuleStep) -> None:
+        """v ← μ v + (g + λ w); w ← w − η v."""
+        g = s.stochastic_gradient()
+        if "v" in s.state:
+            s.call(momentum_step, s.w, s.v, g, s.lr, s.weight_decay, s.momentum)
         else:
-            rows = d
-            step = assembly.call("sgd_step", sgd_step, f"X[:{d}]", f"S[:{d}]", "lr", "weight_decay")
-        statements = [*assembly.stochastic_gradient("j", f"S[:{d}]"), step]
-        return assembly.program(rows, [assembly.gradient_noise()], statements, observe)
+            s.call(sgd_step, s.w, g, s.lr, s.weight_decay)
+
+    @property
+    def seen(self) -> Mapping[str, Seen]:
+        """What can be seen of the weights, and the momentum buffer `v`."""
+        return {**super().seen, "v": Seen(_buffer, self.dim, "state")}
+
+
+def _buffer(o: RuleObserver) -> None:
+    if "v" not in o.state:
+        raise ValueError("observe: v is the momentum buffer, which SGD without momentum has not; give momentum or v0")
+    o.copy(o.v, o.out)

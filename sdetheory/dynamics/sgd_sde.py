@@ -10,8 +10,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from ..engine import Program, block_function, per_lane
-from .assembly import Assembly
+from ..engine import block_function, per_lane
+from .rule_step import RuleStep
 from .update_rule import UpdateRule
 
 __all__ = ["SGDSDE"]
@@ -64,11 +64,10 @@ class SGDSDE(UpdateRule):
         super().__init__(loss, lr=lr, weight_decay=weight_decay)
         self.require_gaussian_noise()
 
-    def program(self, observe: Any = None, swept: tuple[str, ...] = ()) -> Program:
-        """The kernels of one Euler–Maruyama step."""
-        d = self.dim
-        assembly = Assembly(self.loss, self.hyperparameters, swept)
-        gradient, *noise = assembly.stochastic_gradient("j", f"S[:{d}]")
-        step = assembly.call("euler_maruyama_step", euler_maruyama_step, f"X[:{d}]", f"S[:{d}]", "lr", "weight_decay", "dt")
-        statements = [gradient, assembly.call("scale", scale_block, f"S[:{d}]", "dt"), *noise, step]
-        return assembly.program(d, [assembly.gradient_noise()], statements, observe)
+    def step(self, s: RuleStep) -> None:
+        """G ← ∇L h + Σ^{1/2} ΔB; W ← W − η (G + λ W h)."""
+        G = s.block()
+        s.gradient(s.w, into=G)
+        s.call(scale_block, G, s.dt)
+        s.add_noise(s.w, into=G)
+        s.call(euler_maruyama_step, s.w, G, s.lr, s.weight_decay, s.dt)

@@ -13,8 +13,8 @@ from typing import Any
 
 import numpy as np
 
-from ..engine import Noise, Program, block_function, per_lane
-from .assembly import Assembly
+from ..engine import block_function, per_lane
+from .rule_step import RuleStep
 from .svag import SVAG
 
 __all__ = ["SingleBatchNearMiss"]
@@ -55,13 +55,7 @@ class SingleBatchNearMiss(SVAG):
         """The two factors 1 + s and 1 − s, of probability 1/2 each."""
         return 1 + self.spread, 1 - self.spread
 
-    def program(self, observe: Any = None, swept: tuple[str, ...] = ()) -> Program:
-        """The kernels of one step; the sign has a stream of its own."""
-        d = self.dim
-        assembly = Assembly(self.loss, self.hyperparameters, swept)
-        assembly.constants.update(amplification=float(self.amplification), spread=self.spread)
-        g = f"S[:{d}]"
-        statements = [*assembly.stochastic_gradient("j", g),
-                      assembly.call("near_miss_step", near_miss_step, f"X[:{d}]", g, "V[j]", *self.hyperparameters,
-                                    "amplification", "spread")]
-        return assembly.program(d, [assembly.gradient_noise(), Noise("two_point", 1, stream="sign")], statements, observe)
+    def step(self, s: RuleStep) -> None:
+        """w ← w − (η/l)((1 + ε s) g + λ w); the sign ε has a stream of its own."""
+        g, sign = s.stochastic_gradient(), s.draw("two_point", 1, stream="sign")[0]
+        s.call(near_miss_step, s.w, g, sign, s.lr, s.weight_decay, s.constant(float(self.amplification)), s.constant(self.spread))

@@ -12,16 +12,19 @@ Itô correction comes from the curvature. γ follows its linear equation exactly
 
 from __future__ import annotations
 
+import copy
 import math
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ..engine import Program, block_function, per_lane
+from ..engine import Rows, block_function, copy_row, per_lane
 from ..sphere import exponential_block, normalise_block
 from ..validation import number
-from .assembly import Assembly
+from .rule_step import RuleStep
+from .seen import Seen
 from .sgd_sde import scale_block
 from .update_rule import UpdateRule
 
@@ -35,6 +38,16 @@ def tangent_step(G, gamma):
     for i in range(d):
         for lane in range(lanes):
             G[i, lane] *= -1.0 / math.sqrt(per_lane(gamma, lane))
+
+
+@block_function
+def tangent_step_at(G, effective_lr):
+    """G ← −γ^{−1/2} G with γ = η_e^{−2}."""
+    d, lanes = G.shape
+    for i in range(d):
+        for lane in range(lanes):
+            gamma = 1.0 / (per_lane(effective_lr, lane) * per_lane(effective_lr, lane))
+            G[i, lane] *= -1.0 / math.sqrt(gamma)
 
 
 @block_function
@@ -55,29 +68,63 @@ def gamma_step(gamma, trace, lr, weight_decay, dt):
         gamma[lane] = math.exp(-rate * dt) * gamma[lane] + 2.0 * per_lane(trace, lane) * gain
 
 
+@block_function
+def effective_lr_block(gamma, out):
+    """out ← γ^{−1/2}."""
+    for lane in range(out.size):
+        out[lane] = 1.0 / math.sqrt(gamma[lane])
+
+
+@block_function
+def sq_norm_of_gamma(gamma, lr, out):
+    """out ← ‖W‖² = η γ^{1/2}."""
+    for lane in range(out.size):
+        out[lane] = per_lane(lr, lane) * math.sqrt(gamma[lane])
+
+
 class _OnTheSphere(UpdateRule):
     """A process whose first d rows are a point of S^{d−1}."""
 
     clock = "time"
     schemes = ("geodesic", "projected")
+    scheme = "geodesic"
 
-    def initial_state(self, w0: NDArray[np.float64], swept: tuple[str, ...] = ()) -> NDArray[np.float64]:
-        """Directions (n, d) of the weights w0 (n, d)."""
-        w0 = super().initial_state(w0)
-        return w0 / np.linalg.norm(w0, axis=1, keepdims=True)
-
-    def _move(self, assembly: Assembly, scheme: str, gamma: str) -> list[str]:
-        """Statements that move the direction over one step."""
+    def under(self, scheme: Any) -> _OnTheSphere:
+        """The same process, moved by another of its schemes."""
+        if scheme is None:
+            return self
         if scheme not in self.schemes:
             raise ValueError(f"scheme: expected one of {', '.join(self.schemes)} for a process on the sphere, got {scheme!r}; "
                              "other schemes leave the sphere")
-        d = self.dim
-        w, g = f"X[:{d}]", f"S[:{d}]"
-        gradient, *noise = assembly.stochastic_gradient("j", g)
-        move = [assembly.call("exponential", exponential_block, w, g, f"S[{2 * d}:]")] if scheme == "geodesic" else [
-            assembly.call("add", add_block, w, g), assembly.call("normalise", normalise_block, w, f"S[{2 * d}:]")]
-        return [gradient, assembly.call("scale", scale_block, g, "dt"), *noise,
-                assembly.call("tangent_step", tangent_step, g, gamma), *move]
+        moved = copy.copy(self)
+        moved.scheme = scheme
+        return moved
+
+    @property
+    def label(self) -> str:
+        """Name of the scheme."""
+        return self.scheme
+
+    def initial_state(self, x0: NDArray[np.float64], swept: tuple[str, ...] = ()) -> NDArray[np.float64]:
+        """Directions (n, d) of the weights x0 (n, d)."""
+        self.loss.check_start(x0)
+        return x0 / np.linalg.norm(x0, axis=1, keepdims=True)
+
+    def _drift_and_noise(self, s: RuleStep) -> Rows:
+        """∇L h + Σ^{1/2} ΔB."""
+        G = s.block()
+        s.gradient(s.w, into=G)
+        s.call(scale_block, G, s.dt)
+        s.add_noise(s.w, into=G)
+        return G
+
+    def _move(self, s: RuleStep, tangent: Rows) -> None:
+        """Move the direction along the great circle, or straight and back to the sphere."""
+        if self.scheme == "geodesic":
+            s.call(exponential_block, s.w, tangent, s.scratch(2))
+        else:
+            s.call(add_block, s.w, tangent)
+            s.call(normalise_block, s.w, s.scratch(1))
 
 
 class SphereDiffusion(_OnTheSphere):
@@ -98,11 +145,11 @@ class SphereDiffusion(_OnTheSphere):
         self.require_scale_invariance()
         self.require_gaussian_noise()
 
-    def program(self, observe: Any = None, swept: tuple[str, ...] = (), scheme: str = "geodesic") -> Program:
-        """The kernels of one step of the scheme."""
-        assembly = Assembly(self.loss, self.hyperparameters, swept)
-        statements = ["gamma = 1.0 / (effective_lr * effective_lr)", *self._move(assembly, scheme, "gamma")]
-        return assembly.program(self.dim, [assembly.gradient_noise()], statements, observe, spare=4)
+    def step(self, s: RuleStep) -> None:
+        """v = −η_e (∇L h + Σ^{1/2} ΔB), and a move by v."""
+        G = self._drift_and_noise(s)
+        s.call(tangent_step_at, G, s.effective_lr)
+        self._move(s, G)
 
 
 class EffectiveDynamics(_OnTheSphere):
@@ -123,26 +170,29 @@ class EffectiveDynamics(_OnTheSphere):
         self.require_scale_invariance()
         self.require_gaussian_noise()
 
-    def initial_state(self, w0: NDArray[np.float64], swept: tuple[str, ...] = ()) -> NDArray[np.float64]:
-        """States (n, d + 1) that start at the weights w0 (n, d): the direction, and γ = ‖w0‖⁴/η²."""
+    def initial_state(self, x0: NDArray[np.float64], swept: tuple[str, ...] = ()) -> NDArray[np.float64]:
+        """States (n, d + 1) that start at the weights x0 (n, d): the direction, and γ = ‖x0‖⁴/η²."""
         if "lr" in swept:
             raise ValueError("sweep: lr also sets where gamma starts; sweep weight_decay, or run one simulation for each lr")
-        gamma = np.sum(np.asarray(w0) ** 2, axis=1, keepdims=True) ** 2 / self.values["lr"] ** 2
-        return np.concatenate([super().initial_state(w0), gamma], axis=1)
+        gamma = np.sum(np.asarray(x0) ** 2, axis=1, keepdims=True) ** 2 / self.values["lr"] ** 2
+        return np.concatenate([super().initial_state(x0), gamma], axis=1)
 
-    def program(self, observe: Any = None, swept: tuple[str, ...] = (), scheme: str = "geodesic") -> Program:
-        """The kernels of one step of the scheme; `observe` also knows gamma, and sq_norm and effective_lr follow from it."""
-        d = self.dim
-        assembly = Assembly(self.loss, self.hyperparameters, swept)
-        trace = assembly.noise_trace(f"X[:{d}]", f"S[{d}]")
-        statements = [*trace, *self._move(assembly, scheme, f"X[{d}]"),
-                      assembly.call("gamma_step", gamma_step, f"X[{d}]", "trace", "lr", "weight_decay", "dt")]
-        lanes = "for lane in range(lanes):"
-        hyper = assembly.hyperparameters_at("step")
-        assembly.known.update(
-            gamma=lambda: (1, [f"copy_row(X[{d}], OUT[0])"]),
-            effective_lr=lambda: (1, [lanes, f"    OUT[{{row}}, lane] = 1.0 / math.sqrt(X[{d}, lane])"]),
-            sq_norm=lambda: (1, [*hyper, lanes, f"    OUT[{{row}}, lane] = per_lane(lr, lane) * math.sqrt(X[{d}, lane])"]))
-        return assembly.program(d + 1, [assembly.gradient_noise()], statements, observe, spare=4)
+    def state(self, swept: tuple[str, ...] = ()) -> dict[str, int]:
+        """The direction, and γ."""
+        return {"w": self.dim, "gamma": 1}
 
+    def step(self, s: RuleStep) -> None:
+        """v = −γ^{−1/2} (∇L h + Σ^{1/2} ΔB), a move by v, and γ over its linear equation with Tr Σ at the start."""
+        gamma, trace = s.gamma[0], s.noise_trace(s.w)
+        G = self._drift_and_noise(s)
+        s.call(tangent_step, G, gamma)
+        self._move(s, G)
+        s.call(gamma_step, gamma, trace, s.lr, s.weight_decay, s.dt)
 
+    @property
+    def seen(self) -> Mapping[str, Seen]:
+        """What can be seen of the direction, and γ; the squared norm and the effective learning rate follow from it."""
+        return {**super().seen,
+                "effective_lr": Seen(lambda o: o.call(effective_lr_block, o.gamma[0], o.out)),
+                "sq_norm": Seen(lambda o: o.call(sq_norm_of_gamma, o.gamma[0], o.lr, o.out)),
+                "gamma": Seen(lambda o: o.call(copy_row, o.gamma[0], o.out))}

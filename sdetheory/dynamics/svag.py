@@ -16,9 +16,9 @@ from typing import Any
 
 import numpy as np
 
-from ..engine import Noise, Program, block_function, per_lane
+from ..engine import block_function, per_lane
 from ..validation import integer, number
-from .assembly import Assembly
+from .rule_step import RuleStep
 from .update_rule import UpdateRule
 
 __all__ = ["SVAG", "PerEffectiveStep"]
@@ -95,18 +95,11 @@ class SVAG(UpdateRule):
         """The weights (1 + s)/2 and (1 − s)/2 of the two draws."""
         return (1 + self.spread) / 2, (1 - self.spread) / 2
 
-    def program(self, observe: Any = None, swept: tuple[str, ...] = ()) -> Program:
-        """The kernels of one step, of draws 2k and 2k + 1."""
-        d = self.dim
-        assembly = Assembly(self.loss, self.hyperparameters, swept)
-        noise, (first, second) = assembly.gradient_noise(), self.weights
-        # constants, not text: one compiled program for every l
-        assembly.constants.update(amplification=float(self.amplification), first_weight=first, second_weight=second)
-        g, h = f"S[:{d}]", f"S[{d}:{2 * d}]"
-        statements = [*assembly.stochastic_gradient("2 * j", g), *assembly.stochastic_gradient("2 * j + 1", h),
-                      assembly.call("svag_step", svag_step, f"X[:{d}]", g, h, *self.hyperparameters,
-                                    "amplification", "first_weight", "second_weight")]
-        return assembly.program(d, [Noise(noise.kind, 2 * noise.rows)], statements, observe)
+    def step(self, s: RuleStep) -> None:
+        """w ← w − (η/l)(p g₁ + q g₂ + λ w) with two draws; l, p and q are constants: one compiled program for every l."""
+        g, h = s.stochastic_gradient(), s.stochastic_gradient()
+        factors = map(s.constant, (float(self.amplification), *self.weights))
+        s.call(svag_step, s.w, g, h, s.lr, s.weight_decay, *factors)
 
     def _stretched(self, value: Any) -> Any:
         return PerEffectiveStep(value, self.amplification) if callable(value) else value

@@ -11,20 +11,20 @@ Each is a process for `simulate`; a run that diverges is masked and counted ther
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+import math
+from collections.abc import Mapping
 from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from ..engine import Observable, Program, lane_function
-from ..validation import finite_array, integer, number
+from ..engine import Program, lane_function, lane_map_program
+from ..process import Observed, Process, about
+from ..starts import Reduction
+from ..validation import Bounds, finite_array, integer, number
 
-__all__ = ["OutputCurvatureMap", "ReducedStart", "SumDifferenceMap", "UVMap", "UniversalMap"]
+__all__ = ["OutputCurvatureMap", "SumDifferenceMap", "UVMap", "UVModelProcess", "UniversalMap"]
 
-
-TILE = 512  # lanes that are taken through the steps of a call before the next ones: what they hold stays in the first cache
 
 @lane_function
 def output_curvature(f, curvature, lr, lr_per_width):
@@ -34,102 +34,136 @@ def output_curvature(f, curvature, lr, lr_per_width):
 
 
 @lane_function
-def universal(x, y, _, __):
+def universal(x, y):
     """(X, Y) → (X', Y')."""
     factor = 1.0 - x + y
     return x + y * (x - 4.0), y * (factor * factor)
 
 
 @lane_function
-def sum_difference(p, q, lr_per_4_widths, _):
+def sum_difference(p, q, lr_per_4_widths):
     """(‖p‖², ‖q‖²) → ((1 − cf)²‖p‖², (1 + cf)²‖q‖²)."""
     cf = lr_per_4_widths * (p - q)
     shrink, grow = 1.0 - cf, 1.0 + cf
     return p * (shrink * shrink), q * (grow * grow)
 
 
-# n_steps of a map of the rows X[0], X[1] with the parameters S[0], S[1], a tile of lanes after the other
-_STEPS = f"""
-for first in range(0, lanes, {TILE}):
-    tile = slice(first, first + {TILE})
-    a, b, p, q, diverged, a_before, b_before = X[0, tile], X[1, tile], S[0, tile], S[1, tile], D[tile], S[2, tile], S[3, tile]
-    copy_row(a, a_before)
-    copy_row(b, b_before)
-    for _ in range(n_steps):
-        for lane in range(a.size):
-            a[lane], b[lane] = one_step(a[lane], b[lane], p[lane], q[lane])
-    new = 0.0
-    for lane in range(a.size):
-        new = max(new, 1.0 if first_divergence(diverged[lane], 0.0, a[lane], b[lane]) == 0.0 else 0.0)
-    if new > 0.0:  # the same steps again, and a look after each
-        copy_row(a_before, a)
-        copy_row(b_before, b)
-        for k in range(n_steps):
-            for lane in range(a.size):
-                a[lane], b[lane] = one_step(a[lane], b[lane], p[lane], q[lane])
-                diverged[lane] = first_divergence(diverged[lane], step + k + 1, a[lane], b[lane])
-"""
+@lane_function
+def rates(lr, width):
+    """(η, η/n)."""
+    return lr, lr / width
 
 
-class UVMap:
-    """What the processes here share: parameters with one value a path in a sweep, observables by name."""
+@lane_function
+def rate_per_4_widths(lr, width):
+    """η/(4n)."""
+    return lr / (4.0 * width)
 
-    clock: ClassVar[str] = "step"
-    states: ClassVar[tuple[str, ...]]
+
+@lane_function
+def loss_of_output(f, curvature, lr, width):
+    """f²/2."""
+    return 0.5 * (f * f)
+
+
+@lane_function
+def scaled_curvature(f, curvature, lr, width):
+    """ηλ."""
+    return lr * curvature
+
+
+@lane_function
+def scaled_sq_output(f, curvature, lr, width):
+    """η²f²/n."""
+    return lr * lr * (f * f) / width
+
+
+@lane_function
+def output_of_norms(p, q, lr, width):
+    """f = (‖p‖² − ‖q‖²)/(4√n)."""
+    return (p - q) / (4.0 * math.sqrt(width))
+
+
+@lane_function
+def curvature_of_norms(p, q, lr, width):
+    """λ = (‖p‖² + ‖q‖²)/(2n)."""
+    return (p + q) / (2.0 * width)
+
+
+@lane_function
+def loss_of_norms(p, q, lr, width):
+    """f²/2."""
+    return 0.5 * ((p - q) * (p - q)) / (16.0 * width)
+
+
+class UVModelProcess(Process):
+    """What the processes of the uv model share: width and learning rate, which do not change from step to step."""
+
+    clock: ClassVar = "step"
     hyperparameters: ClassVar[tuple[str, ...]] = ("lr", "width")
-    sweepable: ClassVar[tuple[str, ...]] = ("lr", "width")
-    #: observables beside the states, as expressions of a lane's states and parameters
-    derived: ClassVar[Mapping[str, str]] = {}
-    #: the map of two states and two parameters of a lane, and these parameters
-    one_step: ClassVar[Any]
-    parameters: ClassVar[tuple[str, str]] = ("0.0", "0.0")
+    bounds: ClassVar[Mapping[str, Bounds]] = {"lr": Bounds(above=0.0), "width": Bounds(at_least=1.0, whole=True)}
 
     def __init__(self, *, width: int, lr: float) -> None:
         self.width = integer("width", width, at_least=1)
         self.lr = number("lr", lr, above=0)
 
     @property
-    def dim(self) -> int:
-        """Numbers in a state."""
-        return len(self.states)
+    def parameters(self) -> Mapping[str, Bounds]:
+        """Learning rate and width may be swept."""
+        return {name: self.bounds[name] for name in self.hyperparameters}
 
-    def schedule_table(self, n_steps: int, dt: float = 1.0) -> NDArray[np.float64]:
-        """The parameters, shape (1, k): they are constant."""
+    def schedule_table(self, n_steps: int, dt: float = 1.0, t0: float = 0.0) -> NDArray[np.float64]:
+        """The hyperparameters, shape (1, k): they are constant."""
         return np.array([[float(getattr(self, name)) for name in self.hyperparameters]]).reshape(1, -1)
-
-    def program(self, observe: Any = None, swept: Sequence[str] = ()) -> Program:
-        """The map, as many steps at once as the engine asks for."""
-        bound = [f"{name} = P[{list(swept).index(name)}]" if name in swept else f"{name} = T[0, {column}]"
-                 for column, name in enumerate(self.hyperparameters)]
-        values = [f"{name}_ = per_lane({name}, lane)" for name in self.hyperparameters]
-        rows = [f"S[{row}, lane] = {value}" for row, value in enumerate(self.parameters)]
-        lane_by_lane = [f"    {line}" for line in (*values, *rows)]
-        advance = "\n".join([*bound, "for lane in range(lanes):", *lane_by_lane, _STEPS])
-        return Program(rows=self.dim, noise=(), advance=advance, observables=self._observables(observe, bound), scratch=4,
-                       lanes=8 * TILE, marks_divergence=True,
-                       functions={"one_step": self.one_step}, hyperparameters=len(self.hyperparameters), swept=len(swept))
-
-    def _observables(self, observe: Any, bound: list[str]) -> tuple[Observable, ...]:
-        wanted = self.states if observe is None else [observe] if isinstance(observe, str) else list(observe)
-        result = []
-        for name in wanted:
-            if name in self.states:
-                text = f"copy_row(X[{self.states.index(name)}], OUT[0])"
-            elif name in self.derived:
-                states = [f"    {state} = X[{row}, lane]" for row, state in enumerate(self.states)]
-                lane = [f"    {p}_ = per_lane({p}, lane)" for p in self.hyperparameters]
-                text = "\n".join([*bound, "for lane in range(lanes):", *states, *lane,
-                                  f"    OUT[{{row}}, lane] = {self.derived[name]}"])
-            else:
-                raise ValueError(f"observe: expected names among {', '.join([*self.states, *self.derived])}, got {name!r}")
-            result.append(Observable(name, 1, text))
-        return tuple(result)
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({', '.join(f'{name}={getattr(self, name)!r}' for name in self.hyperparameters)})"
 
 
-class OutputCurvatureMap(UVMap):
+class UVMap(UVModelProcess):
+    """A map of two numbers: a subclass names the lane functions of its step, its parameters, and what follows from its states."""
+
+    states: ClassVar[tuple[str, ...]]
+    #: the map of two states and the parameters of a lane
+    one_step: ClassVar[Any]
+    #: these parameters, as a lane function of the hyperparameters, and their number
+    rates: ClassVar[Any] = None
+    n_rates: ClassVar[int] = 0
+    #: observables beside the states, as lane functions of states and hyperparameters
+    derived: ClassVar[Mapping[str, Any]] = {}
+
+    @property
+    def dim(self) -> int:
+        """Numbers in a state."""
+        return len(self.states)
+
+    @property
+    def observables(self) -> tuple[str, ...]:
+        """States, and what follows from them."""
+        return (*self.states, *self.derived)
+
+    @property
+    def saved(self) -> tuple[str, ...]:
+        """The states."""
+        return self.states
+
+    def write(self, observed: Mapping[str, Observed], swept: tuple[str, ...]) -> Program:
+        """The map, as many steps at once as the engine asks for."""
+        found = {name: self.derived.get(what, what) if isinstance(what, str) else what for name, what in observed.items()}
+        return lane_map_program(self.one_step, self.states, found, parameters=self.rates, n_parameters=self.n_rates,
+                                hyperparameters=self.hyperparameters, swept=swept, about=about(observed))
+
+
+class _Reduction(UVMap, Reduction):
+    """A map whose states are functions of the 2n weights (u, v)."""
+
+    @property
+    def n_weights(self) -> int:
+        """2n weights, u first."""
+        return 2 * self.width
+
+
+class OutputCurvatureMap(_Reduction):
     """The map of output f and curvature λ (CAT-1).
 
     Parameters
@@ -148,10 +182,8 @@ class OutputCurvatureMap(UVMap):
     """
 
     states = ("f", "curvature")
-    derived: ClassVar = {"loss": "0.5 * (f * f)", "scaled_curvature": "lr_ * curvature",
-                         "scaled_sq_output": "lr_ * lr_ * (f * f) / width_"}
-    one_step = staticmethod(output_curvature)
-    parameters = ("lr_", "lr_ / width_")
+    derived: ClassVar = {"loss": loss_of_output, "scaled_curvature": scaled_curvature, "scaled_sq_output": scaled_sq_output}
+    one_step, rates, n_rates = output_curvature, rates, 2
 
     @staticmethod
     def reduce(w: ArrayLike) -> NDArray[np.float64]:
@@ -174,8 +206,7 @@ class UniversalMap(UVMap):
 
     states = ("X", "Y")
     hyperparameters = ()
-    sweepable = ()
-    one_step = staticmethod(universal)
+    one_step = universal
 
     def __init__(self) -> None:
         pass
@@ -188,7 +219,7 @@ class UniversalMap(UVMap):
         return np.stack(np.broadcast_arrays(lr * curvature, lr**2 * f**2 / _width_of(np.asarray(w))), axis=-1)
 
 
-class SumDifferenceMap(UVMap):
+class SumDifferenceMap(_Reduction):
     """The map of ‖u + v‖² and ‖u − v‖² (CAT-1).
 
     Parameters
@@ -207,11 +238,8 @@ class SumDifferenceMap(UVMap):
     """
 
     states = ("sq_sum", "sq_difference")
-    derived: ClassVar = {"f": "(sq_sum - sq_difference) / (4.0 * math.sqrt(width_))",
-                         "curvature": "(sq_sum + sq_difference) / (2.0 * width_)",
-                         "loss": "0.5 * ((sq_sum - sq_difference) * (sq_sum - sq_difference)) / (16.0 * width_)"}
-    one_step = staticmethod(sum_difference)
-    parameters = ("lr_ / (4.0 * width_)", "0.0")
+    derived: ClassVar = {"f": output_of_norms, "curvature": curvature_of_norms, "loss": loss_of_norms}
+    one_step, rates, n_rates = sum_difference, rate_per_4_widths, 1
 
     @staticmethod
     def reduce(w: ArrayLike) -> NDArray[np.float64]:
@@ -226,50 +254,3 @@ def _width_of(w: NDArray[np.float64]) -> int:
     if w.ndim < 1 or w.shape[-1] < 2 or w.shape[-1] % 2:
         raise ValueError(f"w: expected the weights (u, v), shape (..., 2n) with n >= 1, got {w.shape}")
     return w.shape[-1] // 2
-
-
-@dataclass(frozen=True)
-class ReducedStart:
-    """The start of a reduced map that weights drawn from a distribution have: same seed and path, same net.
-
-    Parameters
-    ----------
-    process : OutputCurvatureMap or SumDifferenceMap
-        The map that starts there.
-    weights : distribution on R^{2n}
-        Of the weights (u, v), such as `losses.NormalWeights(2 * width)`.
-
-    Examples
-    --------
-    >>> import sdetheory as sdt
-    >>> rule = OutputCurvatureMap(width=64, lr=1.0)
-    >>> start = ReducedStart(rule, sdt.losses.NormalWeights(128))
-    >>> sdt.simulate(rule, start, n_steps=10, n_paths=4, rng=0).f.shape
-    (4, 1)
-    """
-
-    process: Any
-    weights: Any
-
-    def __post_init__(self) -> None:
-        if not isinstance(self.process, OutputCurvatureMap | SumDifferenceMap):
-            raise TypeError(f"process: expected an OutputCurvatureMap or a SumDifferenceMap, got {self.process!r}; "
-                            "UniversalMap.reduce(w, lr) gives starts of the universal map")
-        if self.weights.dim != 2 * self.process.width:
-            raise ValueError(f"weights: expected a distribution on R^{2 * self.process.width}, got one on "
-                             f"R^{self.weights.dim}")
-
-    @property
-    def dim(self) -> int:
-        """Two numbers."""
-        return 2
-
-    def sample_block(self, out: NDArray[np.float64], first_path: int, key: np.uint64) -> None:
-        """Fill out (2, lanes) with the reduced starts of paths first_path, first_path + 1, …"""
-        block = np.empty((self.weights.dim, out.shape[1]))
-        self.weights.sample_block(block, first_path, key)
-        out[:] = self.process.reduce(block.T).T
-
-    def sample(self, n: int, rng: Any = None) -> NDArray[np.float64]:
-        """Reduced starts of paths 0 … n − 1, shape (n, 2)."""
-        return self.process.reduce(self.weights.sample(n, rng))

@@ -9,14 +9,27 @@ Clock: steps.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from abc import abstractmethod
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 
-from ..engine import CompiledLater, Observable, Program, block_function, first_divergence, per_lane
-from .uv_maps import SumDifferenceMap, UVMap
+from ..engine import (
+    CompiledLater,
+    Name,
+    Observer,
+    Program,
+    Steps,
+    Writer,
+    block_function,
+    first_divergence,
+    per_lane,
+)
+from ..process import Observed, about
+from ..validation import Bounds
+from .uv_maps import SumDifferenceMap, UVModelProcess
 
 __all__ = ["UVDescent", "UVProducts"]
 
@@ -43,10 +56,10 @@ def _sums(function: Any) -> CompiledLater:
 
 
 @block_function
-def load_nets(X, W, step):
-    """The weights of a block as W (lanes, 2n), those of one net side by side: at step 0 they are taken from X (2n, lanes)."""
+def load_nets(X, W, step, first_step):
+    """The weights of a block as W (lanes, 2n), those of a net side by side: at the first step they are taken from X (2n, lanes)."""
     rows, lanes = X.shape
-    if step == 0:
+    if step == first_step:
         for first in range(0, rows, 8):  # a cache line of W at a time
             for lane in range(lanes):
                 for row in range(first, min(first + 8, rows)):
@@ -129,30 +142,68 @@ def read_products(X, out, what):
             total / np.sqrt(n) if what == 0 else 0.5 * total * total / n
 
 
+@block_function
+def weights_of_products(X, OUT):
+    """OUT (2n, lanes) ← the weights, of those at the start X[4:] and the two products in X[2] and X[3]."""
+    W, n = X[4:], X.shape[0] // 2 - 2
+    for i in range(n):
+        for lane in range(X.shape[1]):
+            p = 0.5 * X[2, lane] * (W[i, lane] + W[n + i, lane])
+            q = 0.5 * X[3, lane] * (W[i, lane] - W[n + i, lane])
+            OUT[i, lane] = p + q
+            OUT[n + i, lane] = p - q
+
+
+#: what is read of the weights, and the number by which the block functions know it
 _READABLE = {"f": 0, "curvature": 1, "balance": 2, "loss": 3}
-_LOAD = "W = array_at(S_, (lanes, X.shape[0]))  # scratch that lives as long as the block\nload_nets(X, W, step)\n"
-_NETS = f"{_LOAD}copy_transposed(W, OUT)"
-_PRODUCTS = """
-for i in range(width):
-    for lane in range(lanes):
-        p = 0.5 * X[2, lane] * (X[4 + i, lane] + X[4 + width + i, lane])
-        q = 0.5 * X[3, lane] * (X[4 + i, lane] - X[4 + width + i, lane])
-        OUT[{row} + i, lane] = p + q
-        OUT[{row} + width + i, lane] = p - q
-"""
 
 
-def _weight_observables(observe: Any, width: int, weights: str, read: str) -> tuple[Observable, ...]:
-    wanted = ["w"] if observe is None else [observe] if isinstance(observe, str) else list(observe)
-    result = []
-    for name in wanted:
-        if name == "w":
-            result.append(Observable("w", 2 * width, weights, "state"))
-        elif name in _READABLE:
-            result.append(Observable(name, 1, read.replace("{what}", str(_READABLE[name]))))
-        else:
-            raise ValueError(f"observe: expected names among w, {', '.join(_READABLE)}, got {name!r}")
-    return tuple(result)
+class _AllWeights(UVModelProcess):
+    """A process of all 2n weights: a subclass writes how a block of weights comes out, and how a number is read from it."""
+
+    observables = ("w", *_READABLE)
+
+    @property
+    def dim(self) -> int:
+        """2n weights, u first."""
+        return 2 * self.width
+
+    @property
+    def parameters(self) -> Mapping[str, Bounds]:
+        """The learning rate may be swept."""
+        return {"lr": self.bounds["lr"]}
+
+    @property
+    @abstractmethod
+    def state(self) -> Mapping[str, int]:
+        """Names and rows of the blocks of the state."""
+
+    @abstractmethod
+    def copy_weights(self, o: Observer, into: Name) -> None:
+        """Write the weights (2n, lanes)."""
+
+    @abstractmethod
+    def read(self, o: Observer, what: int) -> None:
+        """Write the number `what` of the weights, one a lane."""
+
+    def _observers(self, observed: Mapping[str, Observed], swept: tuple[str, ...]) -> dict[str, Observer]:
+        found = {}
+        for name, what in observed.items():
+            rows, dim = (self.dim, "state") if what == "w" else (1, None)
+            o = found[name] = Observer(self.state, self.hyperparameters, swept, rows=rows, dim=dim)
+            self.begin(o)
+            if what == "w":
+                self.copy_weights(o, o.out)
+            elif isinstance(what, str):
+                self.read(o, _READABLE[what])
+            else:
+                w = o.scratch(self.dim)
+                self.copy_weights(o, w)
+                o.call_per_lane(what, w, o.out)
+        return found
+
+    def begin(self, s: Writer) -> None:
+        """Write what comes first, in a step and where something is read."""
 
 
 def _lanes(width: int) -> int:
@@ -160,7 +211,7 @@ def _lanes(width: int) -> int:
     return int(np.clip(2 ** int(np.log2(32768 / width)), 64, 512))
 
 
-class UVDescent(UVMap):
+class UVDescent(_AllWeights):
     """All 2n weights (u, v) of the uv model under gradient descent, stored path by path and updated one by one.
 
     What `SGD(losses.UVModel(width), lr=lr)` does, in one pass over the weights a step.
@@ -176,29 +227,38 @@ class UVDescent(UVMap):
     --------
     >>> import sdetheory as sdt
     >>> rule = UVDescent(width=8, lr=0.5)
-    >>> run = sdt.simulate(rule, sdt.losses.NormalWeights(16), n_steps=50, n_paths=3, observe=["loss", "curvature"], rng=0)
+    >>> run = sdt.simulate(rule, sdt.starts.NormalWeights(16), n_steps=50, n_paths=3, observe=["loss", "curvature"], rng=0)
     >>> bool((run.loss < 1e-6).all())
     True
     """
 
-    sweepable = ("lr",)
-
     @property
-    def dim(self) -> int:
-        """2n weights, u first."""
-        return 2 * self.width
+    def state(self) -> Mapping[str, int]:
+        """The weights at the start; from the first step on they lie in scratch, net by net."""
+        return {"w": self.dim}
 
-    def program(self, observe: Any = None, swept: Sequence[str] = ()) -> Program:
+    def begin(self, s: Writer) -> None:
+        """Take the weights of the start where the run begins."""
+        s.side_by_side("nets", self.dim)
+        s.call(load_nets, s.whole, s.nets, s.step, s.first_step)
+
+    def copy_weights(self, o: Observer, into: Name) -> None:
+        """The nets, one a lane again."""
+        o.call(copy_transposed, o.nets, into)
+
+    def read(self, o: Observer, what: int) -> None:
+        """A number of the nets."""
+        o.call(read_nets, o.nets, o.out, what)
+
+    def write(self, observed: Mapping[str, Observed], swept: tuple[str, ...]) -> Program:
         """Net by net inside a block."""
-        lr = f"lr = P[{list(swept).index('lr')}]" if "lr" in swept else "lr = T[0, 0]"
-        functions = {"load_nets": load_nets, "steps": descent_steps, "read": read_nets, "copy_transposed": copy_transposed}
-        return Program(rows=self.dim, noise=(), advance=f"{lr}\n{_LOAD}steps(W, D, step, n_steps, lr)",
-                       observables=_weight_observables(observe, self.width, _NETS, f"{_LOAD}read(W, OUT[{{row}}], {{what}})"),
-                       functions=functions, scratch=self.dim, lanes=_lanes(self.width), marks_divergence=True,
-                       hyperparameters=len(self.hyperparameters), swept=len(swept))
+        s = Steps(self.state, self.hyperparameters, swept)
+        self.begin(s)
+        s.call(descent_steps, s.nets, s.diverged_at, s.step, s.n_steps, s.lr)
+        return s.program(self._observers(observed, swept), about(observed), lanes=_lanes(self.width), marks_divergence=True)
 
 
-class UVProducts(UVMap):
+class UVProducts(_AllWeights):
     """All 2n weights of the uv model by the two products ∏(1 − cf) and ∏(1 + cf): exact, and as fast as two numbers.
 
     u + v and u − v keep their directions, so the weights at the start and two numbers give the weights at every step.
@@ -218,23 +278,25 @@ class UVProducts(UVMap):
     array([0., 0.])
     """
 
-    sweepable = ("lr",)
+    def initial_state(self, x0: NDArray[np.float64], swept: tuple[str, ...] = ()) -> NDArray[np.float64]:
+        """States (n, 4 + 2n): the two norms, the two products, and the weights of the start."""
+        return np.concatenate([SumDifferenceMap.reduce(x0), np.ones((len(x0), 2)), x0], axis=1)
 
     @property
-    def dim(self) -> int:
-        """2n weights, u first."""
-        return 2 * self.width
+    def state(self) -> Mapping[str, int]:
+        """The two norms, the two products, and the weights at the start."""
+        return {"sq_sum": 1, "sq_difference": 1, "shrunk": 1, "grown": 1, "start": self.dim}
 
-    def initial_state(self, x0: ArrayLike, swept: tuple[str, ...] = ()) -> NDArray[np.float64]:
-        """States (n, 4 + 2n): the two norms, the two products, and the weights of the start."""
-        w0 = np.asarray(x0, dtype=np.float64)
-        return np.concatenate([SumDifferenceMap.reduce(w0), np.ones((len(w0), 2)), w0], axis=1)
+    def copy_weights(self, o: Observer, into: Name) -> None:
+        """The weights at the start times the products."""
+        o.call(weights_of_products, o.whole, into)
 
-    def program(self, observe: Any = None, swept: Sequence[str] = ()) -> Program:
+    def read(self, o: Observer, what: int) -> None:
+        """A number of the weights, which need not come out for it."""
+        o.call(read_products, o.whole, o.out, what)
+
+    def write(self, observed: Mapping[str, Observed], swept: tuple[str, ...]) -> Program:
         """Four rows are iterated; the weights come out where they are observed."""
-        lr = f"lr = P[{list(swept).index('lr')}]" if "lr" in swept else "lr = T[0, 0]"
-        functions = {"steps": product_steps, "read": read_products}
-        return Program(rows=4 + self.dim, noise=(), advance=f"{lr}\nsteps(X, D, step, n_steps, lr, width)",
-                       observables=_weight_observables(observe, self.width, _PRODUCTS, "read(X, OUT[{row}], {what})"),
-                       functions=functions, constants={"width": self.width}, lanes=_lanes(self.width), marks_divergence=True,
-                       hyperparameters=len(self.hyperparameters), swept=len(swept))
+        s = Steps(self.state, self.hyperparameters, swept)
+        s.call(product_steps, s.whole, s.diverged_at, s.step, s.n_steps, s.lr, s.constant(self.width))
+        return s.program(self._observers(observed, swept), about(observed), lanes=_lanes(self.width), marks_divergence=True)

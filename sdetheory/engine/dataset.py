@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from .plan import Plan
+from .program import Observable
 
 if TYPE_CHECKING:
     import xarray as xr
 
-__all__ = ["check_memory", "dataset"]
+__all__ = ["check_memory", "dataset", "refuse_collisions"]
+
+#: names that a result has itself
+_OWN = ("path", "step", "time", "state", "diverged_at", "n_finite")
 
 
 def check_memory(plan: Plan, workers: int, limit: float | None) -> None:
@@ -34,23 +39,36 @@ def check_memory(plan: Plan, workers: int, limit: float | None) -> None:
                           f"{width} numbers), {limit / 2**30:.2f} GiB may be used; {way}")
 
 
+def refuse_collisions(observables: Sequence[Observable], swept: Sequence[str], keep_paths: bool) -> None:
+    """Refuse names of observables and swept parameters that a result has for something else, or for two of them."""
+    taken = {**dict.fromkeys(_OWN, "the result's own"), **{o.dim: f"a dimension of {o.name!r}" for o in observables if o.dim}}
+    parts = ("",) if keep_paths else ("", "_var", "_stderr", *(("_n_finite",) if len(observables) > 1 else ()))
+    named = [(name, "sweep", name, "the swept parameter") for name in swept]
+    named += [(o.name + part, "observe", o.name, f"{part[1:].replace('_', ' ')} of".strip() if part else "the observable")
+              for o in observables for part in parts]
+    for full, argument, name, what in named:
+        if full in taken:
+            remedy = "give observables other names: observe={'other': ...}" if argument == "observe" else "rename the symbol"
+            raise ValueError(f"{argument}: expected names that are not taken, got {name!r}: {full!r} is {taken[full]}; {remedy}")
+        taken[full] = f"{what} {name!r}"
+
+
 def dataset(plan: Plan, values: tuple[NDArray[np.float64], ...], diverged: NDArray, grid: dict[str, NDArray], n_paths: int, clock: str,
-            attributes: dict[str, Any]) -> xr.Dataset:
-    """Variables with dims (sweep…, path, step or time[, state]), or their moments; `clock` is "step" or "time"."""
+            along: NDArray, attributes: dict[str, Any]) -> xr.Dataset:
+    """Variables with dims (sweep…, path, step or time[, state]), or their moments; `along` are the saves on the clock."""
     import xarray as xr
 
     shape, dims = tuple(v.size for v in grid.values()), tuple(grid)
-    along = plan.save_steps if clock == "step" else plan.t0 + plan.save_steps * plan.dt
     coords: dict[str, Any] = {**grid, clock: along}
     variables: dict[str, Any] = {}
     row = 0
     for i, observable in enumerate(plan.program.observables):
         rows = slice(row, row + observable.rows)
         row += observable.rows
-        inner = (observable.dim,) if observable.dim else ()
+        inner, about = (observable.dim,) if observable.dim else (), {"observed": observable.about} if observable.about else {}
         if plan.keep_paths:
             array = values[i].reshape(*shape, n_paths, len(along), observable.rows)
-            variables[observable.name] = ((*dims, "path", clock, *inner), array if inner else array[..., 0])
+            variables[observable.name] = ((*dims, "path", clock, *inner), array if inner else array[..., 0], about)
             continue
         moments = values[0][:, :, rows].reshape(*shape, len(along), observable.rows, 3)
         moments = moments if inner else moments[..., 0, :]
@@ -59,8 +77,10 @@ def dataset(plan: Plan, values: tuple[NDArray[np.float64], ...], diverged: NDArr
             variance = squares / (count - 1)
             parts = {"": np.where(count > 0, mean, np.nan), "_var": variance, "_stderr": np.sqrt(variance / count)}
         for suffix, part in parts.items():
-            variables[observable.name + suffix] = ((*dims, clock, *inner), part)
-        variables["n_finite"] = ((*dims, clock), (count[..., 0] if inner else count).astype(np.int64))
+            variables[observable.name + suffix] = ((*dims, clock, *inner), part, {} if suffix else about)
+        alone = len(plan.program.observables) == 1
+        finite = (count[..., 0] if inner else count).astype(np.int64)
+        variables["n_finite" if alone else f"{observable.name}_n_finite"] = ((*dims, clock), finite)
     steps = np.where(np.isfinite(diverged), diverged, -1).astype(np.int64)
     variables["diverged_at"] = ((*dims, "path"), steps.reshape(*shape, n_paths))
     return xr.Dataset(variables, coords, {**attributes, "n_diverged": int((steps >= 0).sum())})

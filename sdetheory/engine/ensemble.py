@@ -91,7 +91,7 @@ class _Block:
 
     def begin(self, path: int, n: int) -> None:
         """Put n paths from `path` on at their start; lanes beyond them repeat the first."""
-        self.path, self.step = path, 0
+        self.path, self.step = path, self.plan.program.first_step
         self.X[:, :n] = self.plan.start(path, n)
         self.X[:, n:] = self.X[:, :1]
         if self.plan.program.swept:

@@ -29,6 +29,11 @@ class CompiledLater:
         self.__name__, self.__qualname__ = function.__name__, function.__qualname__
         self.__module__, self.__doc__ = function.__module__, function.__doc__
 
+    @property
+    def inlined(self) -> bool:
+        """Whether it is a lane function, copied into the loop that calls it."""
+        return bool(self.options.get("forceinline"))
+
     @cached_property
     def dispatcher(self) -> Any:
         """Numba's object, for the code of other kernels: without an entry from Python, which would take as long again."""

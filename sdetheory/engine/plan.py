@@ -63,7 +63,8 @@ class Plan:
         """Blocks that are run, and kept in a checkpoint, together: by their work, not by the cores that happen to be there."""
         if chunk_size is not None:
             return max(1, chunk_size // self.block_paths)
-        work = self.block_paths * (self.program.rows + 1) * max(1, int(self.save_steps[-1]))
+        steps = int(self.save_steps[-1]) - self.program.first_step
+        work = self.block_paths * (self.program.rows + 1) * max(1, steps)
         large = min(self.n_blocks // 64, LARGEST_CHUNK_WORK // work)
         return max(1, min(max(CHUNK_WORK // work, large), self.n_blocks // 16))
 

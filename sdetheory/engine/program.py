@@ -48,12 +48,19 @@ class Noise:
 
 @dataclass(frozen=True)
 class Observable:
-    """What is saved: `rows` numbers a path, written into the rows of `OUT` by the statements `text`."""
+    """What is saved: `rows` numbers a path, written into the rows of `OUT` by the statements `text`.
+
+    `functions` and `constants` are what this text names, apart from those of the step and of other observables;
+    `dim` is the dimension that the rows become, and `about` says what was observed, for people.
+    """
 
     name: str
     rows: int
     text: str
     dim: str | None = None
+    functions: Mapping[str, Any] = field(default_factory=dict)
+    constants: Mapping[str, Any] = field(default_factory=dict)
+    about: str = ""
 
 
 @dataclass(frozen=True)
@@ -71,8 +78,9 @@ class Program:
 
     `advance` holds the statements of one call that takes the block X through `n_steps` steps: Z is the first noise, V the
     second (if there are two), S scratch, T the schedules, P the swept parameters, D the steps of divergence. `functions` are
-    the functions that texts may name; `constants` are passed by name. A program that `marks_divergence` writes into D[lane]
-    the first step at which a lane is no longer finite; for the others the engine looks.
+    the functions that it may name; `constants` are passed by name, and so is `first_step`, where the run begins. A program
+    that `marks_divergence` writes into D[lane] the first step at which a lane is no longer finite; for the others the engine
+    looks.
     """
 
     rows: int
@@ -88,6 +96,7 @@ class Program:
     marks_divergence: bool = False
     hyperparameters: int = 1
     swept: int = 0
+    first_step: int = 0
 
     @property
     def width(self) -> int:
@@ -99,18 +108,20 @@ class Program:
         """The kernel of `advance`."""
         shapes = {"X": f"({self.rows}, lanes)", "Z": f"(n_steps * {self._noise_rows(0)}, lanes)",
                   "V": f"(n_steps * {self._noise_rows(1)}, lanes)", "D": "(lanes,)"}
-        return self._call("advance", self.advance, ADVANCE, ADVANCE_NAMES, shapes)
+        return self._call("advance", self.advance, ADVANCE, ADVANCE_NAMES, shapes, self.functions, self.constants)
 
     @cached_property
     def observe_calls(self) -> tuple[Call, ...]:
         """The kernels of the observables."""
-        return tuple(self._call("observe", o.text.replace("{row}", "0").replace("{end}", str(o.rows)), OBSERVE, OBSERVE_NAMES,
-                                {"X": f"({self.rows}, lanes)", "OUT": f"({o.rows}, lanes)"}) for o in self.observables)
+        return tuple(self._call("observe", o.text, OBSERVE, OBSERVE_NAMES,
+                                {"X": f"({self.rows}, lanes)", "OUT": f"({o.rows}, lanes)"}, o.functions, o.constants)
+                     for o in self.observables)
 
     def _noise_rows(self, i: int) -> int:
         return self.noise[i].rows if i < len(self.noise) else 0
 
-    def _call(self, name: str, text: str, signature: str, arguments: tuple[str, ...], shapes: dict[str, str]) -> Call:
+    def _call(self, name: str, text: str, signature: str, arguments: tuple[str, ...], shapes: dict[str, str],
+              functions: Mapping[str, Any], constants: Mapping[str, Any]) -> Call:
         """The kernel of these statements; only what they name is made an array, or taken from the table of constants."""
         body = textwrap.dedent(text).strip() or "pass"
         named = set(re.findall(r"[A-Za-z_]\w*", body))
@@ -118,14 +129,13 @@ class Program:
                   "P": f"({self.swept}, lanes)"}
         lines = ["prefer_512()", *(f"{array} = array_at({array}_, {shape})" for array, shape in shapes.items()
                                    if array in named)]
-        if "rows" in named:
-            lines.append(f"rows = {self.rows}")
-        taken = {key: self.constants[key] for key in sorted(named & self.constants.keys())}
+        constants = {**constants, "first_step": self.first_step}
+        taken = {key: constants[key] for key in sorted(named & constants.keys())}
         reads, table, held = _constants(taken)
         lines += reads
         source = f"def {name}({', '.join(arguments)}):\n" + textwrap.indent("\n".join([*lines, body, "return 0"]), "    ") + "\n"
-        functions = {key: self.functions[key] for key in named & self.functions.keys()}
-        return Call(Kernel(name, signature, source, functions), table, held)
+        used = {key: functions[key] for key in named & functions.keys()}
+        return Call(Kernel(name, signature, source, used), table, held)
 
     def texts(self) -> str:
         """All that is compiled, to be read or to be hashed."""
@@ -136,7 +146,8 @@ class Program:
         from .functions import fingerprint
 
         kernels = [call.kernel.key for call in (self.advance_call, *self.observe_calls)]
-        return fingerprint([kernels, [(n.kind, n.rows, n.stream) for n in self.noise], dict(self.constants), self.rows,
+        constants = [dict(self.constants), *(dict(o.constants) for o in self.observables)]
+        return fingerprint([kernels, [(n.kind, n.rows, n.stream) for n in self.noise], constants, self.rows, self.first_step,
                             self.with_area, self.lanes if self.fixed_lanes else 0])
 
     def __getstate__(self) -> dict[str, Any]:

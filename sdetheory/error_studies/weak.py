@@ -11,7 +11,7 @@ from ..expectation.sampling import Sampler, Work
 from ..expectation.sde_samplers import check_start, pair_sampler, sampler_of
 from ..expectation.to_tolerance import functional_of
 from ..random import seed_sequence
-from ..schemes import Scheme
+from ..schemes import Scheme, SDEProcess
 from ..schemes import get as get_scheme
 from ..sde import SDE
 from ..stats import fit_order
@@ -58,23 +58,24 @@ def weak_error_study(sde: SDE, functional: Any, x0: Any, t1: float, *, steps: Se
     (4, 1.0)
     """
     counts = step_numbers(steps)
-    chosen, what, t1 = get_scheme(scheme), functional_of(sde, functional), number("t1", t1, above=0)
+    chosen, t1 = get_scheme(scheme), number("t1", t1, above=0)
+    process = SDEProcess(sde, chosen)
+    what, start = functional_of(process, functional), check_start(process, x0)
     n_paths = integer("n_paths", n_paths, at_least=100)
-    check_start(sde, x0)
     work, seeds = Work(n_threads=n_threads), iter(seed_sequence(rng).spawn(2 * len(counts)))
     k = len(counts)
     if exact is not None:
-        single = sampler_of(sde, chosen, what, x0, 0.0, t1)
+        single = sampler_of(sde, chosen, what, start, 0.0, t1)
         found = [_finite(single, n, n_paths, next(seeds), work) for n in counts]
         errors, cov = np.array([m for m, _ in found]) - number("exact", exact), np.diag([v for _, v in found])
         against = "to the exact value"
     elif _nests(chosen, sde):
-        pair = pair_sampler(sde, chosen, what, x0, 0.0, t1)
+        pair = pair_sampler(sde, chosen, what, start, 0.0, t1)
         found = [_finite(pair, n, n_paths, next(seeds), work) for n in counts]
         errors, cov = np.array([m for m, _ in found]), np.diag([v for _, v in found])
         against = "from h to h/2"
     else:  # increments that are no sums over a finer grid: independent runs, shared by neighbouring differences
-        single = sampler_of(sde, chosen, what, x0, 0.0, t1)
+        single = sampler_of(sde, chosen, what, start, 0.0, t1)
         every = sorted({*counts, *(2 * n for n in counts)})
         known = {n: _finite(single, n, n_paths, next(seeds), work) for n in every}
         rows = np.array([[float(m == 2 * n) - float(m == n) for m in every] for n in counts])

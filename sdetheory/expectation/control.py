@@ -36,7 +36,7 @@ def controlled(sde: SDE, functional: sympy.Expr, t0: float, t1: float) -> tuple[
     >>> pair.dim, len(names)
     (2, 4)
     """
-    if not sde.symbolic or any(is_rough(entry) for entry in (functional, *sde.drift, *sde.diffusion)):
+    if any(is_rough(entry) for entry in (functional, *sde.drift, *sde.diffusion)):
         return None
     taken = {s.name for s in (*sde.states, sde.time)}
     M = sympy.Symbol(_fresh("control", taken), real=True)

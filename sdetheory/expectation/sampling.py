@@ -107,7 +107,7 @@ class Sampler:
         The time span; both 0 for an update rule, whose clock is its step.
     normals_per_step : int
         Equal parts into which the program itself divides a step's Brownian increment (2 for a nested pair).
-    schedules : callable of (n_steps, dt)
+    schedules : callable of (n_steps, dt, t0)
         Gives the table of hyperparameters.
     parameters : tuple of float
         Values of the program's per-path parameters.
@@ -120,7 +120,7 @@ class Sampler:
     t0: float = 0.0
     t1: float = 0.0
     normals_per_step: int = 1
-    schedules: Callable[[int, float], NDArray[np.float64]] | None = None
+    schedules: Callable[[int, float, float], NDArray[np.float64]] | None = None
     parameters: tuple[float, ...] = ()
     work_per_step: float = 1.0
 
@@ -158,7 +158,7 @@ class Sampler:
     def _plan(self, n_steps: int, n_paths: int, seeds: np.random.SeedSequence, keep_paths: bool) -> Plan:
         dt, program = self.dt(n_steps), self.program.for_steps(n_steps)
         streams = [noise.stream for noise in program.noise] + ["none", "none"]
-        schedules = np.zeros((1, 1)) if self.schedules is None else self.schedules(n_steps, dt)
+        schedules = np.zeros((1, 1)) if self.schedules is None else self.schedules(n_steps, dt, self.t0)
         clocked = self.t1 > self.t0
         return Plan(program=program, n_paths=n_paths, cell_paths=n_paths, start=self.start(seeds),
                     per_path=_Repeated(self.parameters), schedules=np.ascontiguousarray(schedules, dtype=np.float64),

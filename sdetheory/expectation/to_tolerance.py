@@ -13,10 +13,13 @@ from typing import Any
 import numpy as np
 import sympy
 
+from ..callable_sde import CallableSDE
+from ..process import Observed, Process, named_observables
 from ..random import seed_sequence
-from ..schemes import Scheme
+from ..schemes import Scheme, SDEProcess, process_of
 from ..schemes import get as get_scheme
 from ..sde import SDE
+from ..starts import Start
 from ..validation import integer, number
 from .control import is_rough
 from .extrapolation import extrapolated_mean
@@ -24,7 +27,7 @@ from .goal import Goal, Outcome, part, refuse_not_finite
 from .multilevel import multilevel_mean
 from .result import Expectation
 from .sampling import Sampler, Widths, Work
-from .sde_samplers import Start, check_start, nestable_scheme, pair_sampler, sampler_of, with_control
+from .sde_samplers import Starts, check_start, nestable_scheme, pair_sampler, sampler_of, with_control
 
 __all__ = ["expect"]
 
@@ -98,12 +101,13 @@ def expect(process: Any, functional: Any, x0: Any, *, t1: float | None = None, n
     # children are counted by the sequence itself; a copy keeps the caller's from moving on
     fresh = np.random.SeedSequence(seeds.entropy, spawn_key=(*seeds.spawn_key, 0xE), pool_size=seeds.pool_size)
     left = 1.0
-    if isinstance(process, SDE):
+    runs = process_of(process, scheme)
+    what, start = functional_of(runs, functional), check_start(runs, x0)
+    if isinstance(runs, SDEProcess):
         t0, t1 = _span(t0, t1, n_steps)
-        what = functional_of(process, functional)
-        outcome, name, left = _of_sde(process, what, x0, t0, t1, scheme, method, goal, fresh, work, control)
+        outcome, name, left = _of_sde(runs.sde, what, start, t0, t1, scheme, method, goal, fresh, work, control)
     else:
-        outcome, name = _of_rule(process, functional, x0, t0, t1, n_steps, scheme, method, goal, fresh, work)
+        outcome, name = _of_rule(runs, what, start, t0, t1, n_steps, method, goal, fresh, work)
     margin = goal.z * outcome.stderr + outcome.bias_bound
     tolerance = goal.tolerance(outcome.value)
     converged = margin <= tolerance
@@ -132,27 +136,20 @@ def _span(t0: Any, t1: Any, n_steps: Any) -> tuple[float, float]:
     return t0, number("t1", t1, above=t0)
 
 
-def functional_of(sde: SDE, functional: Any) -> Any:
-    named = {symbol.name: symbol for symbol in sde.states}
-    if isinstance(functional, str):
-        if functional not in named:
-            raise ValueError(f"functional: expected a state ({', '.join(named)}), an expression or a function, "
-                             f"got {functional!r}")
-        return named[functional]
-    if isinstance(functional, sympy.Expr | int | float):
-        expression = sympy.sympify(functional)
-        unknown = sorted(s.name for s in expression.free_symbols - set(sde.states))
+def functional_of(process: Process, functional: Any) -> Observed:
+    """What the functional is: a state, an expression in states alone, a name that the process knows, or a function of its state."""
+    found = named_observables(process, {"functional": functional}, "functional")["functional"]
+    if isinstance(process, SDEProcess):
+        if isinstance(found, str):
+            return process.sde.states[process.observables.index(found)]
+        unknown = sorted(s.name for s in found.free_symbols - set(process.sde.states)) if isinstance(found, sympy.Basic) else []
         if unknown:
-            raise ValueError(f"functional: expected an expression in {', '.join(named)}, got unknown {', '.join(unknown)} in "
-                             f"{expression}; use .subs for parameters and the time t1")
-        return expression
-    if not callable(functional):
-        raise TypeError(f"functional: expected an expression in {', '.join(named)}, the name of a state or a function of the "
-                        f"state, got {functional!r}")
-    return functional
+            raise ValueError(f"functional: expected an expression in {', '.join(process.observables)}, got {', '.join(unknown)} in "
+                             f"{found}; use .subs for parameters and the time t1")
+    return found
 
 
-def _promise(scheme: Scheme, sde: SDE) -> float:
+def _promise(scheme: Scheme, sde: SDE | CallableSDE) -> float:
     order = scheme.promised(sde, "weak")
     if order is None:
         raise ValueError(f"scheme: expected one with a weak order for this SDE, got {scheme.name!r} without; "
@@ -160,18 +157,17 @@ def _promise(scheme: Scheme, sde: SDE) -> float:
     return float(order)
 
 
-def _of_sde(sde: SDE, functional: Any, x0: Any, t0: float, t1: float, scheme: Any, method: str, goal: Goal,
+def _of_sde(sde: SDE | CallableSDE, functional: Any, x0: Start, t0: float, t1: float, scheme: Any, method: str, goal: Goal,
             seeds: np.random.SeedSequence, work: Work, control: bool) -> tuple[Outcome, str, float]:
     """Outcome, name of the scheme, and the share of the variance that a control left.
 
     What "auto" takes: a control and extrapolation; where there is none, multilevel if its differences have variance O(h²) or
     extrapolation has no foundation, because the functional has kinks; else extrapolation.
     """
-    check_start(sde, x0)
     span = (x0, t0, t1)
     nested = nestable_scheme(sde) if scheme is None else get_scheme(scheme)
     if method != "multilevel":
-        default = "weak_order_2_three_point" if sde.symbolic else "euler_maruyama"
+        default = "weak_order_2_three_point" if isinstance(sde, SDE) else "euler_maruyama"
         chosen = get_scheme(default if scheme is None else scheme)
         order = int(_promise(chosen, sde))
         plain = sampler_of(sde, chosen, functional, *span)
@@ -190,36 +186,26 @@ def _of_sde(sde: SDE, functional: Any, x0: Any, t0: float, t1: float, scheme: An
     return multilevel_mean(single, pair, order_nested, goal, seeds, work), nested.name, left
 
 
-def _of_rule(process: Any, functional: Any, x0: Any, t0: float, t1: Any, n_steps: Any, scheme: Any, method: str, goal: Goal,
+def _of_rule(process: Process, functional: Observed, x0: Start, t0: float, t1: Any, n_steps: Any, method: str, goal: Goal,
              seeds: np.random.SeedSequence, work: Work) -> tuple[Outcome, str]:
     """An update rule has no step size and so no bias; a process in time of `dynamics` is extrapolated from weak order 1."""
-    if not hasattr(process, "program"):
-        raise TypeError(f"process: expected an SDE or an update rule, got {process!r}; see sdetheory.dynamics")
-    if isinstance(functional, sympy.Basic):
-        raise TypeError(f"functional: expected the name of an observable or a function of w for {type(process).__name__}, "
-                        f"got the expression {functional}")
-    check_start(process, x0)
-    observe = {"functional": functional} if callable(functional) else [functional]
-    options = {} if scheme is None else {"scheme": scheme}
-    program = process.program(observe=observe, swept=(), **options)
+    program, name = process.write({"functional": functional}, ()), process.label
     if program.width != 1:
         raise ValueError(f"functional: expected one number a path, got {functional!r} with {program.width}; "
                          "use e.g. 'sq_norm' or a function of w")
-    table = getattr(process, "schedule_table", None)
-    name = str(options.get("scheme", type(process).__name__))
-    if getattr(process, "clock", "time") == "time":
+    if process.clock == "time":
         t0, t1 = _span(t0, t1, n_steps)
         if method == "multilevel":
             raise ValueError(f"method: expected 'auto' or 'richardson' for {type(process).__name__}, got 'multilevel', "
                              "which needs an SDE; use method='richardson'")
-        sampler = Sampler(Widths(program), Start(process, x0), t0, t1, schedules=table)
+        sampler = Sampler(Widths(program), Starts(process, x0), t0, t1, schedules=process.schedule_table)
         kinds = (False,) if method == "weak2" else (True,) if method == "richardson" else (False, True)
         return extrapolated_mean(sampler, 1, kinds, goal, seeds, work), name
     if t1 is not None or n_steps is None:
         raise ValueError(f"n_steps: expected a number of steps for an update rule, got n_steps={n_steps!r}, t1={t1!r}")
     if method != "auto":
         raise ValueError(f"method: expected 'auto' for an update rule, which has no step size to refine, got {method!r}")
-    sampler = Sampler(Widths(program), Start(process, x0), schedules=table)
+    sampler = Sampler(Widths(program), Starts(process, x0), schedules=process.schedule_table)
     return _plain_mean(sampler, integer("n_steps", n_steps, at_least=1), goal, seeds, work), name
 
 

@@ -13,7 +13,6 @@ from .isotropic_noise import IsotropicNoise
 from .loss import Loss
 from .minibatch_noise import MinibatchNoise
 from .multi_well import MultiWell, double_well
-from .normal_weights import NormalWeights
 from .quadratic import Quadratic
 from .random_linear import RandomLinear
 from .random_linear_noise import FiniteLawNoise, GaussianLinearNoise
@@ -27,7 +26,7 @@ from .uv_model import UVModel
 
 __all__ = ["NOISES", "REGISTRY", "AlphaStableNoise", "BatchNormLinear", "FiniteLawNoise", "FiniteSum",
            "FixedLengthNoise", "GaussianLinearNoise", "GradientNoise", "IsotropicNoise", "Loss", "MinibatchNoise",
-           "MultiWell", "NormalWeights", "Quadratic", "RandomLinear", "RayleighQuotient", "SphereQuartic",
+           "MultiWell", "Quadratic", "RandomLinear", "RayleighQuotient", "SphereQuartic",
            "TangentNoise", "TwoLayerLinear", "TwoLayerReLU", "UVModel", "axis_wells", "double_well", "toy_fraction"]
 
 _MATRIX = np.array([[2.0, 0.5, -0.25, 0.0], [0.5, 1.0, 0.125, -0.5],

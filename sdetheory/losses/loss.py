@@ -17,7 +17,7 @@ import sympy
 from numpy.typing import ArrayLike, NDArray
 
 from ..engine import BlockFunction
-from ..sphere import UniformSphere
+from ..starts import UniformSphere
 from ..validation import finite_array, integer
 from .gradient_noise import GradientNoise
 

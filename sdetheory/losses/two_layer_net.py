@@ -17,10 +17,10 @@ import sympy
 from numpy.typing import ArrayLike, NDArray
 
 from ..engine import BlockFunction, block_function
+from ..starts import NormalWeights
 from ..validation import finite_array, integer
 from .loss import Loss
 from .minibatch_noise import MinibatchNoise
-from .normal_weights import NormalWeights
 
 __all__ = ["TwoLayerNet"]
 

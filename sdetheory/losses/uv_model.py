@@ -15,10 +15,10 @@ import sympy
 from numpy.typing import ArrayLike, NDArray
 
 from ..engine import BlockFunction, block_function
+from ..starts import NormalWeights
 from ..validation import integer
 from .gradient_noise import GradientNoise
 from .loss import Loss
-from .normal_weights import NormalWeights
 
 __all__ = ["UVModel"]
 

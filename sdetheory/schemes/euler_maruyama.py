@@ -18,6 +18,7 @@ from sdetheory.schemes.ito_taylor import at
 from sdetheory.schemes.scheme import NOISE_TYPES, Scheme, register
 
 if TYPE_CHECKING:
+    from sdetheory.callable_sde import CallableSDE
     from sdetheory.sde import SDE
 
 __all__ = ["EULER_MARUYAMA", "EulerMaruyama"]
@@ -26,7 +27,7 @@ __all__ = ["EULER_MARUYAMA", "EulerMaruyama"]
 class EulerMaruyama(Scheme):
     """Explicit Euler–Maruyama step; for every Itô SDE."""
 
-    def check(self, sde: SDE) -> None:
+    def check(self, sde: SDE | CallableSDE) -> None:
         """Every Itô SDE is accepted, by expressions or by callables."""
 
     def one_step(self, sde: SDE, x: Any, t: Any, dt: Any, increments: Mapping[str, tuple[Any, ...]]) -> sympy.Matrix:

@@ -20,6 +20,7 @@ from sdetheory.schemes.ito_taylor import Lj, at, columns
 from sdetheory.schemes.scheme import Scheme, register
 
 if TYPE_CHECKING:
+    from sdetheory.callable_sde import CallableSDE
     from sdetheory.sde import SDE
 
 __all__ = ["MILSTEIN", "Milstein"]
@@ -30,7 +31,7 @@ _COMMUTING = ("additive", "scalar", "diagonal", "commutative")
 class Milstein(Scheme):
     """Milstein step; for noise whose columns commute."""
 
-    def check(self, sde: SDE) -> None:
+    def check(self, sde: SDE | CallableSDE) -> None:
         """Raise ValueError unless L^i b_j = L^j b_i for all pairs of noise columns."""
         super().check(sde)
         if not {*sde.noise_types} & {*_COMMUTING}:

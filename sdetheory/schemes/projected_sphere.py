@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from fractions import Fraction
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import sympy
 
@@ -17,6 +17,7 @@ from sdetheory.schemes.scheme import Scheme, register
 from sdetheory.schemes.sphere_geometry import radial_residuals, tangent_increment, vanishes_on_sphere
 
 if TYPE_CHECKING:
+    from sdetheory.callable_sde import CallableSDE
     from sdetheory.sde import SDE
 
 __all__ = ["PROJECTED_SPHERE", "ProjectedSphere", "SphereScheme"]
@@ -25,10 +26,10 @@ __all__ = ["PROJECTED_SPHERE", "ProjectedSphere", "SphereScheme"]
 class SphereScheme(Scheme):
     """A scheme whose state stays on the unit sphere of its ambient space."""
 
-    def check(self, sde: SDE) -> None:
+    def check(self, sde: SDE | CallableSDE) -> None:
         """Raise ValueError unless the SDE is shown to conserve |x|² on the unit sphere."""
         super().check(sde)
-        drift, noise = radial_residuals(sde)
+        drift, noise = radial_residuals(cast("SDE", sde))
         for j, residual in enumerate(noise):
             if not vanishes_on_sphere(residual, sde.states):
                 raise self._refuse("tangent noise, x·b_j = 0 on |x| = 1", f"2 x·b_{j} = {residual}",

@@ -21,6 +21,8 @@ import numpy as np
 import sympy
 from numpy.typing import NDArray
 
+from ..callable_sde import CallableSDE
+
 if TYPE_CHECKING:
     from sdetheory.sde import SDE
 
@@ -105,22 +107,22 @@ class Scheme(ABC):
             The rows of `increments_shape`, each of mean 0 and variance `dt`.
         """
 
-    def check(self, sde: SDE) -> None:
+    def check(self, sde: SDE | CallableSDE) -> None:
         """Raise ValueError, with a remedy, where the scheme is not for this SDE."""
-        if not sde.symbolic:
+        if isinstance(sde, CallableSDE):
             raise self._refuse("an SDE given by expressions, to differentiate them", "one given by Python callables",
                                "write drift and diffusion in SymPy, or use 'euler_maruyama'")
 
-    def increments_shape(self, sde: SDE) -> dict[str, int]:
+    def increments_shape(self, sde: SDE | CallableSDE) -> dict[str, int]:
         """Rows of noise that one step takes, by role and in order."""
         return {increment.role: increment.rows(sde.noise_dim) for increment in self.noise}
 
-    def increment_symbols(self, sde: SDE) -> dict[str, tuple[sympy.Symbol, ...]]:
+    def increment_symbols(self, sde: SDE | CallableSDE) -> dict[str, tuple[sympy.Symbol, ...]]:
         """Fresh real symbols for the rows of one step, by role."""
         return {role: tuple(sympy.Dummy(f"{role}_{j}", real=True) for j in range(rows))
                 for role, rows in self.increments_shape(sde).items()}
 
-    def promised(self, sde: SDE, sense: Literal["strong", "weak"]) -> Fraction | None:
+    def promised(self, sde: SDE | CallableSDE, sense: Literal["strong", "weak"]) -> Fraction | None:
         """Highest order promised for the noise classes that this SDE is in; None where there is no promise."""
         orders = self.strong_order if sense == "strong" else self.weak_order
         return max((orders[c] for c in {*sde.noise_types, "general"} if c in orders), default=None)

@@ -22,6 +22,7 @@ from sdetheory.schemes.ito_taylor import L0, Lj, at, columns
 from sdetheory.schemes.scheme import Increment, Scheme, register
 
 if TYPE_CHECKING:
+    from sdetheory.callable_sde import CallableSDE
     from sdetheory.sde import SDE
 
 __all__ = ["STRONG_ORDER_1_5", "StrongOrder15"]
@@ -30,7 +31,7 @@ __all__ = ["STRONG_ORDER_1_5", "StrongOrder15"]
 class StrongOrder15(Scheme):
     """Itô–Taylor step of strong order 1.5; for noise that does not depend on the state."""
 
-    def check(self, sde: SDE) -> None:
+    def check(self, sde: SDE | CallableSDE) -> None:
         """Raise ValueError unless the diffusion is free of the state."""
         super().check(sde)
         if "additive" not in sde.noise_types:

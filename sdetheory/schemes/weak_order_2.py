@@ -25,6 +25,7 @@ from sdetheory.schemes.ito_taylor import L0, Lj, at, columns
 from sdetheory.schemes.scheme import NOISE_TYPES, Increment, Scheme, register
 
 if TYPE_CHECKING:
+    from sdetheory.callable_sde import CallableSDE
     from sdetheory.sde import SDE
 
 __all__ = ["WEAK_ORDER_2", "WEAK_ORDER_2_THREE_POINT", "WeakOrder2"]
@@ -33,7 +34,7 @@ __all__ = ["WEAK_ORDER_2", "WEAK_ORDER_2_THREE_POINT", "WeakOrder2"]
 class WeakOrder2(Scheme):
     """Itô–Taylor step of weak order 2; for every Itô SDE with smooth coefficients."""
 
-    def increments_shape(self, sde: SDE) -> dict[str, int]:
+    def increments_shape(self, sde: SDE | CallableSDE) -> dict[str, int]:
         """Rows of noise; no signs where the noises commute."""
         rows = super().increments_shape(sde)
         return {**rows, "dV": 0} if "commutative" in sde.noise_types else rows
