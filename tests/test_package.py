@@ -39,7 +39,7 @@ def test_the_readme_holds_the_two_commands_that_ci_runs():
     commands = re.findall(r"^(?:\$ )?(python3 -m venv .*)$", readme, flags=re.MULTILINE)
     assert len(commands) == 2
     assert commands[0].endswith("paper-checks run")
-    assert commands[1].endswith("-m pytest")
+    assert commands[1].endswith("-m pytest -n auto")
     assert all("-c constraints.txt" in command for command in commands)
     assert "python3 -m venv" in (ROOT / ".ci" / "run").read_text(encoding="utf-8")
 
