@@ -19,6 +19,7 @@ if TYPE_CHECKING:  # what `__getattr__` does, for editors and type checkers
         hypotheses,
         kernels,
         losses,
+        noises,
         plot,
         random,
         references,
@@ -54,7 +55,7 @@ _WHERE = {
 }
 __all__ = ["SDE", "SGD", "SVAG", "Between", "Claim", "Control", "Derivation", "Estimate", "Exact", "Formula", "Relative",
            "Resolution", "__version__", "claims", "dynamics", "error_studies", "evidence", "expect", "expectation", "hypotheses",
-           "kernels", "losses", "plot", "random", "references", "scaling_rule", "schedules", "schemes", "sde", "simulate",
+           "kernels", "losses", "noises", "plot", "random", "references", "scaling_rule", "schedules", "schemes", "sde", "simulate",
            "simulation", "sphere", "stats", "symbolic", "theory", "torch", "translate", "validation", "verdicts", "verify_all"]
 
 

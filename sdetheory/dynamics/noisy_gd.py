@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from ..engine import Noise, Program, block_function
-from ..losses import MinibatchNoise
+from ..noises import Minibatch
 from .assembly import Assembly
 from .sgd import sgd_step
 from .update_rule import UpdateRule
@@ -86,7 +86,7 @@ class NoisyGD(UpdateRule):
         noise = loss.noise
         if noise is None or noise.kind == "normal":
             return
-        if not (isinstance(noise, MinibatchNoise) or hasattr(noise, "gaussian")):
+        if not (isinstance(noise, Minibatch) or hasattr(noise, "gaussian")):
             raise ValueError(f"loss: NoisyGD needs gradient noise with a known Gaussian twin of the same covariance, got "
                              f"{noise!r}; use SGD, or give the noise a property `gaussian`")
 
@@ -98,7 +98,7 @@ class NoisyGD(UpdateRule):
         if noise is None or noise.kind == "normal":
             return assembly.program(d, [assembly.gradient_noise()],
                                     [*assembly.stochastic_gradient("j", f"S[:{d}]"), step], observe)
-        if isinstance(noise, MinibatchNoise):
+        if isinstance(noise, Minibatch):
             draws = Noise("normal", noise.n_samples)
             return assembly.program(d, [draws], [*self._all_samples(assembly, noise), step], observe, spare=2)
         twin = noise.gaussian
@@ -107,7 +107,7 @@ class NoisyGD(UpdateRule):
                       assembly.call("add_noise", twin.kernel, assembly.weights, f"Z[j * {m}:j * {m} + {m}]", f"S[:{d}]")]
         return assembly.program(d, [Noise("normal", m)], [*statements, step], observe)
 
-    def _all_samples(self, assembly: Assembly, noise: MinibatchNoise) -> list[str]:
+    def _all_samples(self, assembly: Assembly, noise: Minibatch) -> list[str]:
         """Statements that put ∇L + ξ into S[:d]; the uniform (i + ½)/n makes the minibatch kernel give sample i alone."""
         d, n = self.dim, noise.n_samples
         sample = assembly.call("sample_gradient", self.loss.stochastic_gradient_kernel, assembly.weights, "chosen",

@@ -7,6 +7,7 @@ what names a function is its *fingerprint*, a hash of everything that decides wh
 from __future__ import annotations
 
 import hashlib
+import inspect
 import pickle
 import types
 from collections.abc import Callable, Iterator
@@ -28,6 +29,11 @@ class CompiledLater:
         self.py_func, self.options = function, options
         self.__name__, self.__qualname__ = function.__name__, function.__qualname__
         self.__module__, self.__doc__ = function.__module__, function.__doc__
+
+    @property
+    def text(self) -> str:
+        """The source of the function, for `lane_code` to read; an OSError where there is none."""
+        return inspect.getsource(self.py_func)
 
     @cached_property
     def dispatcher(self) -> Any:

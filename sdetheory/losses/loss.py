@@ -17,15 +17,15 @@ import sympy
 from numpy.typing import ArrayLike, NDArray
 
 from ..engine import BlockFunction
+from ..noises.gradient_noise import GradientNoise
 from ..sphere import UniformSphere
-from ..validation import finite_array, integer
-from .gradient_noise import GradientNoise
+from ..validation import finite_array, integer, nonzero
 
 __all__ = ["Loss"]
 
 
 class Loss(ABC):
-    """A loss on R^dim; a subclass gives the formula three times: NumPy (the oracle), kernels, SymPy.
+    """A loss on R^dim: its readings in NumPy (the oracle), in SymPy and as kernels; `FormulaLoss` makes them of one formula.
 
     Parameters
     ----------
@@ -42,7 +42,7 @@ class Loss(ABC):
         if noise is not None:
             if not isinstance(noise, GradientNoise):
                 raise TypeError(f"noise: expected a gradient noise or None, got {noise!r}; "
-                                "pass e.g. noise=losses.TangentNoise(0.5)")
+                                "pass e.g. noise=noises.Tangent(0.5)")
             noise.components(self.dim)
         self.noise = noise
 
@@ -85,11 +85,11 @@ class Loss(ABC):
             return 0.0
         if not self.noise.scale_invariant:
             raise ValueError(f"noise_trace: expected scale-invariant noise (ILR-1), got {self.noise!r}; "
-                             "use losses.TangentNoise, or noise.trace(w) at a point")
+                             "use noises.Tangent, or noise.trace(w) at a point")
         trace = self.noise.constant_trace(self.dim)
         if trace is None:
             raise ValueError(f"noise_trace: expected noise of one trace in every direction, got {self.noise!r}; "
-                             "use noise.trace(w) at a point, or TangentNoise of one scale")
+                             "use noise.trace(w) at a point, or Tangent of one scale")
         return trace
 
     def sample_sphere(self, radius: float = 1.0) -> UniformSphere:
@@ -98,16 +98,14 @@ class Loss(ABC):
 
     def check_start(self, w0: ArrayLike) -> None:
         """Refuse weights (..., d) that no process can start from: not finite, or 0 for a scale-invariant loss."""
-        start = self._weights(finite_array("w0", w0), "w0")
-        if self.scale_invariant and not np.all(np.any(start != 0.0, axis=-1)):
-            raise ValueError(f"w0: expected weights other than 0, where {type(self).__name__} is not defined, "
-                             "got a zero vector; start e.g. from loss.sample_sphere()")
+        self._weights(finite_array("w0", w0), "w0")
 
     def _weights(self, w: ArrayLike, name: str = "w") -> NDArray[np.float64]:
+        """The weights as an array (..., d); refuses the point 0 for a loss that is not defined there."""
         array = np.asarray(w, dtype=np.float64)
         if array.ndim == 0 or array.shape[-1] != self.dim:
             raise ValueError(f"{name}: expected shape (..., {self.dim}), got {array.shape}; weights go last")
-        return array
+        return nonzero(name, array, type(self).__name__) if self.scale_invariant else array
 
     def _symbols(self, w: Sequence[sympy.Expr]) -> sympy.Matrix:
         if len(w) != self.dim:

@@ -17,9 +17,9 @@ import sympy
 from numpy.typing import ArrayLike, NDArray
 
 from ..engine import BlockFunction, block_function
+from ..noises.minibatch import Minibatch
 from ..validation import finite_array, integer
 from .loss import Loss
-from .minibatch_noise import MinibatchNoise
 from .normal_weights import NormalWeights
 
 __all__ = ["TwoLayerNet"]
@@ -135,7 +135,7 @@ class TwoLayerNet(Loss):
             raise ValueError(f"inputs: expected at least one sample of at least one number, got shape {self.inputs.shape}")
         self.targets = finite_array("targets", targets, shape=(m,), remedy="one number for each row of inputs").copy()
         self.width = integer("width", width, at_least=1)
-        noise = None if batch_size is None else MinibatchNoise(
+        noise = None if batch_size is None else Minibatch(
             self.sample_gradients, m, integer("batch_size", batch_size, at_least=1), False)
         super().__init__(self.width * (self.n_inputs + 1), noise)
 
@@ -231,5 +231,5 @@ class TwoLayerNet(Loss):
 
     def __repr__(self) -> str:
         m, d = self.inputs.shape
-        batch = f", batch_size={self.noise.batch_size}" if isinstance(self.noise, MinibatchNoise) else ""
+        batch = f", batch_size={self.noise.batch_size}" if isinstance(self.noise, Minibatch) else ""
         return f"{type(self).__name__}({m} samples of {d} inputs, width={self.width}{batch})"
