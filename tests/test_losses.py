@@ -17,6 +17,7 @@ import sympy
 from loss_examples import ALL, SAMPLED, example, points, run_row, scratch
 
 from sdetheory import losses, noises
+from sdetheory.engine.rows import evaluate
 
 EPS = np.finfo(float).eps
 
@@ -63,6 +64,23 @@ def test_value_gradient_and_hessian_are_those_of_the_symbolic_loss(name):
         for order, derivative in enumerate((loss.value, loss.gradient, loss.hessian)):
             error = np.abs(derivative(w) - exact[order]).max()
             assert error <= tolerance(loss, order) * scale_at(loss, w, order), (order, error)
+
+
+FORMULAS = [name for name in ALL if getattr(example(name), "gradient_formula", None) is not None]
+
+
+@pytest.mark.parametrize("name", FORMULAS)
+def test_sympy_proves_that_the_gradient_formula_is_the_derivative_of_the_value_formula(name):
+    loss = example(name)
+    w = sympy.symbols(f"w:{loss.dim}", real=True)
+    value = loss.symbolic(w)
+    slopes = evaluate(loss.gradient_graph, {"W": np.array(w, dtype=object)}, exact=True)
+    for symbol, slope in zip(w, slopes, strict=True):
+        assert sympy.simplify(value.diff(symbol) - slope) == 0
+
+
+def test_nearly_every_loss_is_a_formula():
+    assert set(ALL) - set(FORMULAS) == {name for name in ALL if name.startswith(("bn_", "finite_sum", "two_layer"))}
 
 
 def scale_invariance_residuals(loss: losses.Loss, w: np.ndarray, c: float) -> dict[str, float]:

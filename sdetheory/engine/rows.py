@@ -144,6 +144,8 @@ def component(w: Any, i: int) -> Any:
     """w_i, i counted from 0."""
     if isinstance(w, Node):
         return Node("component", payload=(w.payload[0], int(i)), kind="lane")
+    if not 0 <= i < np.shape(w)[-1]:
+        raise ValueError(f"formula: expected components 0 to {np.shape(w)[-1] - 1}, got component(w, {i})")
     return np.asarray(w)[..., i:i + 1]
 
 

@@ -9,8 +9,8 @@ It is *scale-invariant* if :math:`L(cw) = L(w)` for c > 0; then (EXP-1)
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
-from typing import ClassVar
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 import sympy
@@ -20,6 +20,9 @@ from ..engine import BlockFunction
 from ..noises.gradient_noise import GradientNoise
 from ..sphere import UniformSphere
 from ..validation import finite_array, integer, nonzero
+
+if TYPE_CHECKING:
+    from .own import OwnLoss
 
 __all__ = ["Loss"]
 
@@ -45,6 +48,44 @@ class Loss(ABC):
                                 "pass e.g. noise=noises.Tangent(0.5)")
             noise.components(self.dim)
         self.noise = noise
+
+    @classmethod
+    def of(cls, formula: Callable[..., Any] | sympy.Expr, symbols: Sequence[sympy.Symbol] | None = None, *, dim: int | None = None,
+           noise: GradientNoise | None = None, scale_invariant: bool | None = None) -> OwnLoss:
+        """A loss of one's own, with all its readings: NumPy, SymPy, kernels, and the derived gradient and Hessian.
+
+        Parameters
+        ----------
+        formula : callable (w) or SymPy expression
+            L(w): a function of a row of weights, written with `total(x)` for a sum over components, arithmetic and NumPy's
+            functions (see `engine.rows`), or an expression in `symbols`.
+        symbols : sequence of symbols
+            For an expression: one a weight, in order.
+        dim : int
+            For a function: d ≥ 1.
+        noise : GradientNoise, optional
+            Of the stochastic gradient.
+        scale_invariant : bool, optional
+            Whether L(cw) = L(w) for c > 0; found out unless told.
+
+        Raises
+        ------
+        TypeError, ValueError
+            For a formula that has something without a kernel, or `scale_invariant=True` for a loss that is not.
+
+        Examples
+        --------
+        >>> from sdetheory.engine.rows import total
+        >>> loss = Loss.of(lambda w: total(w**4) / total(w**2)**2, dim=2)
+        >>> loss.scale_invariant, float(loss.value([1.0, 1.0])), loss.gradient([1.0, 0.0])
+        (True, 0.5, array([0., 0.]))
+        >>> x, y = sympy.symbols("x y")
+        >>> Loss.of(x**2 * y + y**4, [x, y])
+        Loss.of(x**2*y + y**4, dim=2)
+        """
+        from .own import OwnLoss
+
+        return OwnLoss(formula, symbols, dim=dim, noise=noise, scale_invariant=scale_invariant)
 
     @abstractmethod
     def value(self, w: ArrayLike) -> NDArray[np.float64]:
