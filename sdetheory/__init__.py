@@ -21,6 +21,7 @@ if TYPE_CHECKING:  # what `__getattr__` does, for editors and type checkers
         losses,
         noises,
         plot,
+        processes,
         random,
         references,
         scaling_rule,
@@ -58,8 +59,9 @@ _WHERE = {
 }
 __all__ = ["SDE", "SGD", "SVAG", "Between", "Claim", "Control", "Derivation", "Estimate", "Exact", "Formula", "Loss", "Relative",
            "Resolution", "__version__", "claims", "dynamics", "error_studies", "evidence", "expect", "expectation", "hypotheses",
-           "kernels", "losses", "noises", "plot", "random", "references", "scaling_rule", "schedules", "schemes", "sde", "simulate",
-           "simulation", "sphere", "stats", "symbolic", "theory", "torch", "total", "translate", "validation", "verdicts", "verify_all"]
+           "kernels", "losses", "noises", "plot", "processes", "random", "references", "scaling_rule", "schedules", "schemes",
+           "sde", "simulate", "simulation", "sphere", "stats", "symbolic", "theory", "torch", "total", "translate", "validation",
+           "verdicts", "verify_all"]
 
 
 if not TYPE_CHECKING:  # a type checker that saw this would take any name for good
