@@ -218,8 +218,8 @@ class DoubleWell(SDE):
         """E X^power at rest, by quadrature."""
         x = self.states[0]
         if self.parameters:
-            raise ValueError(f"stationary_moment: expected parameters that are numbers, got {', '.join(map(str, self.parameters))}; put "
-                             "them in when the process is made")
+            raise ValueError(f"stationary_moment: expected parameters that are numbers, got {', '.join(map(str, self.parameters))}; "
+                             "put them in when the process is made")
         exponent, n = integer("power", power, at_least=0), sympy.lambdify([x], self.stationary_density(), "numpy")
         width = 1.0 + float(sympy.sqrt(20 * self.noise**2 / self.depth) ** sympy.Rational(1, 2))
         grid = {"limit": 200, "points": [-1.0, 0.0, 1.0]}

@@ -16,8 +16,7 @@ from .random_linear import RandomLinear
 from .rayleigh_quotient import RayleighQuotient
 from .sphere_quartic import SphereQuartic, axis_wells
 from .toy_fraction import toy_fraction
-from .two_layer_linear import TwoLayerLinear
-from .two_layer_relu import TwoLayerReLU
+from .two_layer_net import TwoLayerLinear, TwoLayerReLU
 from .uv_model import UVModel
 
 __all__ = ["REGISTRY", "BatchNormLinear", "FiniteSum", "FormulaLoss", "Loss", "MultiWell", "NormalWeights", "Quadratic", "RandomLinear",
