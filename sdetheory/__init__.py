@@ -17,7 +17,6 @@ if TYPE_CHECKING:  # what `__getattr__` does, for editors and type checkers
         evidence,
         expectation,
         hypotheses,
-        kernels,
         losses,
         noises,
         plot,
@@ -59,7 +58,7 @@ _WHERE = {
 }
 __all__ = ["SDE", "SGD", "SVAG", "Between", "Claim", "Control", "Derivation", "Estimate", "Exact", "Formula", "Loss", "Relative",
            "Resolution", "__version__", "claims", "dynamics", "error_studies", "evidence", "expect", "expectation", "hypotheses",
-           "kernels", "losses", "noises", "plot", "processes", "random", "references", "scaling_rule", "schedules", "schemes",
+           "losses", "noises", "plot", "processes", "random", "references", "scaling_rule", "schedules", "schemes",
            "sde", "simulate", "simulation", "sphere", "stats", "symbolic", "theory", "torch", "total", "translate", "validation",
            "verdicts", "verify_all"]
 

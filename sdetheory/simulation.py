@@ -19,9 +19,9 @@ import sympy
 from numpy.typing import ArrayLike, NDArray
 
 from . import __version__
-from .engine.ensemble import run_ensemble, thread_count
-from .engine.dataset import check_memory, dataset
 from .engine import Program
+from .engine.dataset import check_memory, dataset
+from .engine.ensemble import run_ensemble, thread_count
 from .engine.plan import Plan
 from .random import seed_sequence, stream_key
 from .schemes import get as get_scheme

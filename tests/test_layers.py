@@ -13,8 +13,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
 LIBRARY = "sdetheory"
-SIMULATION_WING = {"random", "noise_kernels", "philox", "kernels", "blocks", "sphere", "losses", "schemes", "dynamics",
-                   "compilation", "simulation", "ensemble", "ensemble_dataset", "expectation", "error_studies"}
+SIMULATION_WING = {"random", "engine", "sphere", "noises", "losses", "schemes", "dynamics", "simulation", "expectation", "error_studies"}
 THEORY_WING = {"symbolic", "theory"}
 ON_TOP = {"plot", "plot_catapult", "torch"}  # the only rooms that may load matplotlib or torch as they are imported
 

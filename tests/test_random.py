@@ -152,6 +152,40 @@ def test_in_time_version_gives_the_same_bits(kind):
                     == fill(kind, rows, 5, path, index, scale=0.3).tobytes())
 
 
+def one_by_one(kind, rows, lanes, path, index, scale):
+    """Normals, uniforms or three-point noise as (rows, lanes) from scalar code, number by number."""
+    per = 4 if kind == "three_point" else 2
+    i, paths = index + np.arange(rows)[:, None], path + np.arange(lanes)
+    blocks, slots = np.broadcast_arrays(i // per, i % per)
+    a, b = evaluate(philox.philox, *words_of(np.broadcast_to(paths, (rows, lanes)).ravel(),
+                                             np.broadcast_to(blocks, (rows, lanes)).ravel(), KEY))
+    if kind == "normal":
+        numbers = evaluate(lambda a, b: philox.normal_pair(a, b, one(a) * scale), a, b)
+    elif kind == "uniform":
+        numbers = evaluate(lambda a, b: (philox.uniform(a), philox.uniform(b)), a, b)
+    else:
+        value = np.sqrt(3.0) * scale
+        numbers = evaluate(lambda *words: tuple(philox.three_point(word, one(word) * value) for word in words),
+                           *words_of(a >> np.uint64(32), a, b >> np.uint64(32), b))
+    return np.choose(np.broadcast_to(slots, (rows, lanes)), [column.reshape(rows, lanes) for column in numbers])
+
+
+@pytest.mark.parametrize("kind", ["normal", "uniform", "three_point"])
+@pytest.mark.parametrize("lanes", [1, 7, 8, 15, 16, 17, 31, 32, 33, 64, 100, 512, 515])
+def test_vectors_of_any_length_give_the_bits_of_single_numbers_and_write_nothing_else(kind, lanes):
+    """Whole groups of counters and what is left over, few paths and many, across 2^32 in either half; scalar code judges."""
+    for path, index in (*PLACES, (2**32 - 20, 2**33 - 41), (0, 2**34 - 42)):
+        want = one_by_one(kind, 131, lanes, path, index, 0.3)
+        for rows in (1, 2, 3, 67, 131):
+            for in_time in (False, True):
+                around = np.full(rows * lanes + 256, np.pi)
+                inside = around[128:-128].reshape((lanes, rows) if in_time else (rows, lanes))
+                FILLS[kind][0](inside, path, index, KEY, *(() if kind == "uniform" else (0.3,)), in_time=in_time)
+                assert (inside.T if in_time else inside).tobytes() == want[:rows].tobytes(), (path, index, rows, in_time)
+                assert np.all(around[:128] == np.pi)
+                assert np.all(around[-128:] == np.pi)
+
+
 @pytest.mark.parametrize("kind", FILLS)
 def test_same_bits_on_one_thread_and_on_many(kind):
     whole, out = fill(kind, 66, 500), np.empty((10, 66, 50))
@@ -164,12 +198,15 @@ def test_same_bits_on_one_thread_and_on_many(kind):
 @pytest.mark.parametrize("processor", [{"SDETHEORY_PREFER_256": "1"}, {"NUMBA_CPU_NAME": "generic", "NUMBA_CPU_FEATURES": ""}])
 def test_same_bits_with_narrow_vectors_and_without_fused_multiply_add(processor, tmp_path):
     """Another process compiles for narrower vectors, or for the plainest processor, where fma is a library call."""
-    program = ("import hashlib, numpy as np; from sdetheory.random import *; z = np.empty((66, 37))\n"
-               "fill_normals(z, 3, 5, stream_key(1, 'path'), 0.1); print(hashlib.sha256(z.tobytes()).hexdigest())")
-    z = fill("normal", 66, 37, 3, 5, random.stream_key(1, "path"), 0.1)
+    program = ("import hashlib, numpy as np; from sdetheory.random import *; z, t = np.empty((66, 37)), np.empty((2, 165))\n"
+               "fill_normals(z, 3, 5, stream_key(1, 'path'), 0.1); fill_normals(t, 3, 5, stream_key(1, 'path'), 0.1, in_time=True)\n"
+               "print(hashlib.sha256(z.tobytes() + t.tobytes()).hexdigest())")
+    z, t = np.empty((66, 37)), np.empty((2, 165))
+    fill_normals(z, 3, 5, random.stream_key(1, "path"), 0.1)
+    fill_normals(t, 3, 5, random.stream_key(1, "path"), 0.1, in_time=True)
     environment = os.environ | processor | {"SDETHEORY_CACHE": str(tmp_path), "PYTHONPATH": os.pathsep.join(sys.path)}
     answer = subprocess.run([sys.executable, "-c", program], env=environment, capture_output=True, text=True, check=True)
-    assert answer.stdout.strip() == hashlib.sha256(z.tobytes()).hexdigest()
+    assert answer.stdout.strip() == hashlib.sha256(z.tobytes() + t.tobytes()).hexdigest()
 
 
 @pytest.mark.parametrize("kind", ["normal", "two_point", "three_point"])

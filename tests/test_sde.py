@@ -33,7 +33,7 @@ HESTON = SDE([x, v], [mu * x, -k * v], [[x * sqrt(v), 0], [rho * v, sigma * sqrt
     (SDE(x, 0, sigma * (sin(x)**2 + cos(x)**2)), {"additive", "scalar", "diagonal", "commutative"}),
     (SDE(x, 0, 1 + Symbol("t")), {"additive", "scalar", "diagonal", "commutative"}),
     (HESTON, set()),
-], ids=str)
+], ids=lambda value: ' '.join(sorted(value)) if isinstance(value, set) else str(value))
 def test_noise_is_classified(sde, expected):
     assert sde.noise_types == expected
 

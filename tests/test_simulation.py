@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from dataclasses import dataclass
 from multiprocessing import get_context
@@ -183,17 +180,6 @@ def test_plain_callables_run_in_the_same_simulate():
     runs = sdt.simulate(sde, [1.0], t1=1.0, dt=0.01, n_paths=20_000, rng=0)
     end = next(iter(runs.data_vars.values()))[:, -1]
     assert abs(float(end.mean()) - 0.99**100) < 5 * float(end.std()) / np.sqrt(20_000)
-
-
-def test_a_second_process_loads_the_kernel_from_disk(tmp_path):
-    code = ("import sympy, sdetheory as sdt, numba; x = sympy.Symbol('x')\n"
-            "sdt.simulate(sdt.SDE([x], [-x], [[1]]), [1.0], n_steps=4, dt=0.1, n_paths=10, rng=0)\n"
-            "import sys; from sdetheory.compilation import _modules; (m,) = _modules.values()\n"
-            "print(sum(m.run.stats.cache_hits.values()), sum(m.run.stats.cache_misses.values()))")
-    environment = {**os.environ, "SDETHEORY_CACHE": str(tmp_path)}
-    first, second = (subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
-                     .stdout.split() for _ in range(2))
-    assert first == ["0", "1"] and second == ["1", "0"]
 
 
 @pytest.mark.parametrize(("arguments", "message"), [

@@ -53,7 +53,7 @@ class Assembly:
         self.scratch = 0
         self.known = self._observables_of_weights()
         self.fixed_lanes = False
-        self._sizes = {"hyperparameters": len(hyperparameters), "swept": len(swept)}
+        self._sizes: dict[str, Any] = {"hyperparameters": len(hyperparameters), "swept": len(swept)}
         self._hyper = [f"{name} = P[{list(swept).index(name)}]" if name in swept else f"{name} = T[k, {column}]"
                        for column, name in enumerate(hyperparameters)]
 

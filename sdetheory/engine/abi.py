@@ -10,4 +10,4 @@ ADVANCE_NAMES = ("step", "n_steps", "t0", "dt", "lanes", "X_", "Z_", "V_", "S_",
 OBSERVE_NAMES = ("step", "t0", "dt", "lanes", "X_", "OUT_", "S_", "T_", "T_rows", "P_", "K_")
 ADVANCE, OBSERVE, DRAW, TREE = "iiffiiiiiiiiii", "iffiiiiiiii", "iiiiiuf", "iiiiiii"
 RUN = "iiii" "iii" "iiiiiii" "iiiiiuuffff" "iiiiiii" "iiiii"
-MOMENTS = "iiiiii"
+MOMENTS, PUT = "iiiiiii", "iiiiiiiii"

@@ -41,9 +41,9 @@ class Checkpoint:
         if not path.exists():
             return None
         try:
-            with np.load(path) as data:
+            with open(path, "rb") as file, np.load(file) as data:
                 about = json.loads(str(data["about"]))
-                diverged, values = data["diverged_at"], []
+                diverged, values = data["diverged_at"], list[NDArray[np.float64]]()
                 while f"values_{len(values)}" in data:
                     values.append(data[f"values_{len(values)}"])
             whole = about["sha256"] == _checksum([*values, diverged])

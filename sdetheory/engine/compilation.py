@@ -43,11 +43,10 @@ __all__ = ["Kernel", "cache_directory", "compiled_now"]
 _LOGGER = logging.getLogger("sdetheory")
 _MAGIC = b"sdetheory kernel 1\n"
 _LOCK = threading.RLock()
-_CTYPES = {"i": ctypes.c_int64, "u": ctypes.c_uint64, "f": ctypes.c_double}
+_CTYPES: dict[str, Any] = {"i": ctypes.c_int64, "u": ctypes.c_uint64, "f": ctypes.c_double}
 _HERE = Path(__file__).parent
 #: the library's own code that Numba compiles into kernels, beside the functions that a kernel names
-_OWN_CODE = [*(_HERE / f"{name}.py" for name in ("abi", "driver", "instructions", "intrinsics", "lane_code", "lanes", "machine_code", "numba_compiler")),
-             *(_HERE.parent / "random" / f"{name}.py" for name in ("philox", "fill_kernels"))]
+_OWN_CODE = [*sorted(_HERE.glob("*.py")), *(_HERE.parent / "random" / f"{name}.py" for name in ("philox", "fill_kernels"))]
 
 
 @dataclass(frozen=True)
@@ -164,7 +163,7 @@ def _object_code(kernel: Kernel) -> bytes:
     if found is not None:
         return found
     with _one_process(path):
-        found = _read(path)
+        found = _read(path, name_damage=False)
         if found is None:
             with _telling_that_it_compiles():
                 found, outside = _compiled(kernel)
@@ -200,7 +199,7 @@ def compiled_now(signature: str, body: Callable[..., None]) -> Callable[..., int
 _NUMBERS = itertools.count()
 
 
-def _read(path: Path) -> bytes | None:
+def _read(path: Path, name_damage: bool = True) -> bytes | None:
     """The object code of a kernel file; None where there is none, or a damaged one, which is named once and rebuilt."""
     try:
         content = path.read_bytes()
@@ -213,7 +212,8 @@ def _read(path: Path) -> bytes | None:
             raise ValueError
         _add_symbols(about["outside"])
     except (ValueError, KeyError, TypeError):
-        _LOGGER.warning("%s: expected a kernel, got a damaged file; it is built again", path)
+        if name_damage:
+            _LOGGER.warning("%s: expected a kernel, got a damaged file; it is built again", path)
         return None
     return code
 

@@ -15,6 +15,7 @@ import math
 from .instructions import Code, Real, Word
 
 WINDOW = 32  # steps between two looks for divergence
+TILE = 8  # numbers in a cache line
 
 
 def run(k: Code, advance: Word, advance_constants: Word, observers: Word, n_observers: Word, draw_Z: Word, draw_V: Word,
@@ -24,23 +25,29 @@ def run(k: Code, advance: Word, advance_constants: Word, observers: Word, n_obse
         D: Word, OUT: Word, width: Word, watched: Word) -> None:
     """Take a block from `first_step` to the steps `saves`, and observe it at each.
 
-    Arrays are addresses: X and B (rows, lanes), D (lanes,), OUT (n_saves, width, lanes); `observers` holds for each observable
+    Arrays are addresses: X and B (rows, lanes), D (lanes,), OUT (n_saves, width · lanes + TILE); `observers` holds for each observable
     its kernel, its constants and its rows.
     """
-    step, into = k.variable(first_step), k.variable(OUT)
+    step, into, drawn, drawn_to = k.variable(first_step), k.variable(OUT), k.variable(0), k.variable(0)
     with k.loop(n_saves) as save:
         save_step = k.integer(saves, save)
         with k.loop_while(lambda: step.get() < save_step):
             window = batch.at_least(WINDOW).at_most(save_step - step.get())
-            with k.where(watched > 0):
+            with k.where((watched > 0) & (window > 1)):
                 k.copy(B, X, rows * lanes)
-            done, size = k.variable(0), k.variable(batch)
-            with k.loop_while(lambda: done.get() < window):  # noqa: B023  (the condition is written here, and only here)
-                at, n_steps = step.get() + done.get(), size.get().at_most(window - done.get())
-                draw(k, draw_Z, tree, Z, F, lanes, first_path, at, n_steps, z_rows, substeps, with_area, key_Z, scale_Z)
-                with k.where(v_rows > 0):
-                    k.call(draw_V, V, n_steps * v_rows, lanes, first_path, at * v_rows, key_V, scale_V)
-                k.call(advance, at, n_steps, t0, dt, lanes, X, Z, V, S, T, T_rows, P, D, advance_constants)
+            done, size = k.variable(0), k.variable((window > 1).pick(batch, 1))
+            with k.loop_while(lambda: done.get() < window):
+                at = step.get() + done.get()
+                with k.where((at < drawn.get()) | ~(at < drawn_to.get())):  # a batch serves the saves that come after, too
+                    drawn.set(at)
+                    drawn_to.set(at + batch)
+                    draw(k, draw_Z, tree, Z, F, lanes, first_path, at, batch, z_rows, substeps, with_area, key_Z, scale_Z)
+                    with k.where(v_rows > 0):
+                        k.call(draw_V, V, batch * v_rows, lanes, first_path, at * v_rows, key_V, scale_V)
+                n_steps = size.get().at_most(window - done.get()).at_most(drawn_to.get() - at)
+                row_of_block = (at - drawn.get()) * lanes * 8
+                k.call(advance, at, n_steps, t0, dt, lanes, X, Z + row_of_block * z_rows, V + row_of_block * v_rows, S, T,
+                       T_rows, P, D, advance_constants)
                 done.set(done.get() + n_steps)
                 with k.where((watched > 0) & size.get().equals(1)):
                     mark_diverged(k, X, rows, lanes, D, at + 1)
@@ -55,8 +62,13 @@ def run(k: Code, advance: Word, advance_constants: Word, observers: Word, n_obse
             k.call(k.integer(observers, i * 3), step.get(), t0, dt, lanes, X, into.get(), S, T, T_rows, P,
                    k.integer(observers, i * 3 + 1))
             into.set(into.get() + k.integer(observers, i * 3 + 2) * lanes * 8)
-        with k.loop(lanes) as lane, k.where(k.real(D, lane).is_below(math.inf)), k.loop(width) as row:
-            k.put_real(begin, row * lanes + lane, math.nan)
+        into.set(into.get() + TILE * 8)
+        lost = k.variable(0)
+        with k.loop(lanes) as lane:
+            lost.set(lost.get() | k.real(D, lane).is_below(math.inf).pick(k.word(1), 0))
+        with k.where(lost.get() > 0), k.loop(lanes) as lane, k.where(k.real(D, lane).is_below(math.inf)):
+            with k.loop(width) as row:
+                k.put_real(begin, row * lanes + lane, math.nan)
 
 
 def draw(k: Code, kernel: Word, tree: Word, Z: Word, F: Word, lanes: Word, first_path: Word, at: Word, n_steps: Word,
@@ -112,20 +124,57 @@ def brownian_tree(k: Code, F: Word, Z: Word, lanes: Word, n: Word, m: Word, subs
     k.copy(Z, F, n * m * lanes)
 
 
-def block_moments(k: Code, OUT: Word, numbers: Word, lanes: Word, first: Word, last: Word, moments: Word) -> None:
-    """Count, mean and squared deviations over the finite lanes first … last − 1 of OUT (numbers, lanes) → (numbers, 3)."""
-    zero = k.word(0).as_real()
-    with k.loop(numbers) as row:
-        count, mean, squares = k.variable(zero), k.variable(zero), k.variable(zero)
-        with k.loop(last, first) as lane:
-            x = k.real(OUT, row * lanes + lane)
-            with k.where(x.is_finite()):
-                count.set(count.get() + 1.0)
-                delta = x - mean.get()
-                mean.set(mean.get() + delta / count.get())
-                squares.set(squares.get() + delta * (x - mean.get()))
-        for column, variable in enumerate((count, mean, squares)):
+def block_moments(k: Code, OUT: Word, saves: Word, width: Word, lanes: Word, first: Word, last: Word, moments: Word) -> None:
+    """Count, mean and squared deviations over the finite lanes first … last − 1 of OUT → (saves, width, 3).
+
+    Welford's recurrence waits for a division at every lane; eight rows side by side wait together.
+    """
+    rows = saves * width
+    whole = rows // TILE * TILE
+    with k.loop(whole, 0, TILE) as row:
+        moments_of_rows(k, OUT, [row + i for i in range(TILE)], width, lanes, first, last, moments)
+    with k.loop(rows, whole) as row:
+        moments_of_rows(k, OUT, [row], width, lanes, first, last, moments)
+
+
+def moments_of_rows(k: Code, OUT: Word, rows: list[Word], width: Word, lanes: Word, first: Word, last: Word,
+                    moments: Word) -> None:
+    """The moments of some rows, which do not wait for one another."""
+    zero, places = k.word(0).as_real(), [row * lanes + row // width * TILE for row in rows]
+    sums = [[k.variable(zero) for _ in range(3)] for _ in rows]
+    with k.loop(last, first) as lane:
+        for begin, (count, mean, squares) in zip(places, sums, strict=True):
+            x = k.real(OUT, begin + lane)
+            finite = x.is_finite()
+            more = count.get() + 1.0
+            delta = x - mean.get()
+            new_mean = mean.get() + delta / more
+            squares.set(finite.pick(squares.get() + delta * (x - new_mean), squares.get()))
+            mean.set(finite.pick(new_mean, mean.get()))
+            count.set(finite.pick(more, count.get()))
+    for row, variables in zip(rows, sums, strict=True):
+        for column, variable in enumerate(variables):
             k.put_real(moments, row * 3 + column, variable.get())
 
 
-KERNELS = {function.__name__: function for function in (run, brownian_tree, block_moments)}
+def place(save: Word, width: Word, row: Word, lanes: Word) -> Word:
+    """Where a row of a save begins in OUT. Saves do not begin a power of two apart, where they would share one place of a cache."""
+    return save * (width * lanes + TILE) + row * lanes
+
+
+def put_away(k: Code, OUT: Word, saves: Word, width: Word, row: Word, rows: Word, lanes: Word, n: Word, into: Word,
+             stride: Word) -> None:
+    """Rows row … row + rows − 1 of OUT (saves, width, lanes) into n paths (saves, rows), `stride` numbers apart.
+
+    Eight lanes at a time: what is read is a cache line, and what is written are eight that fill up.
+    """
+    whole = n // TILE * TILE
+    with k.loop(whole, 0, TILE) as first, k.loop(saves) as save, k.loop(rows) as r:
+        begin = place(save, width, row + r, lanes) + first
+        for i in range(TILE):
+            k.put_real(into, (first + i) * stride + save * rows + r, k.real(OUT, begin + i))
+    with k.loop(n, whole) as lane, k.loop(saves) as save, k.loop(rows) as r:
+        k.put_real(into, lane * stride + save * rows + r, k.real(OUT, place(save, width, row + r, lanes) + lane))
+
+
+KERNELS = {function.__name__: function for function in (run, brownian_tree, block_moments, put_away)}

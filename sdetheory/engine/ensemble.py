@@ -21,17 +21,19 @@ from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
 from ..random.fill import draw_kernel
-from .abi import MOMENTS, RUN, TREE
+from .abi import MOMENTS, PUT, RUN, TREE
 from .checkpoint import Checkpoint
 from .compilation import Kernel
+from .driver import TILE
 from .plan import Plan
 
 __all__ = ["Chunk", "merge_moments", "run_ensemble", "thread_count"]
 
 SAVED_NUMBERS = 2**17  # of a block between two visits to Python: what is saved stays in the second cache
 
-_RUN, _TREE, _MOMENTS = (Kernel(name, signature, module="sdetheory.engine.driver")
-                         for name, signature in (("run", RUN), ("brownian_tree", TREE), ("block_moments", MOMENTS)))
+_RUN, _TREE, _MOMENTS, _PUT = (
+    Kernel(name, signature, module="sdetheory.engine.driver")
+    for name, signature in (("run", RUN), ("brownian_tree", TREE), ("block_moments", MOMENTS), ("put_away", PUT)))
 
 
 @dataclass(frozen=True)
@@ -73,7 +75,7 @@ class _Block:
         self.X, self.B, self.S = aligned(program.rows, lanes), aligned(program.rows, lanes), aligned(program.scratch, lanes)
         self.D, self.P = aligned(1, lanes)[0], aligned(max(1, program.swept), lanes)
         self.Z, self.V, self.F = aligned(self.batch * m[0], lanes), aligned(self.batch * m[1], lanes), aligned(fine, lanes)
-        self.OUT = aligned(saves * program.width, lanes).reshape(saves, program.width, lanes)
+        self.OUT = aligned(saves, program.width * lanes + TILE)
         calls = program.observe_calls
         self.observers = np.array([[call.kernel.address, call.constants.ctypes.data, observable.rows]
                                    for call, observable in zip(calls, program.observables, strict=True)],
@@ -108,10 +110,11 @@ class _Block:
 
 
 def run_chunk(plan: Plan, first_block: int, last_block: int, home: int,
-              into: tuple[NDArray[np.float64], ...] | None = None) -> Chunk:
+              into: tuple[NDArray[np.float64], ...] | None = None, blocks: dict[int, _Block] | None = None) -> Chunk:
     """Run blocks first_block … last_block − 1 in this thread; `home` is the process that asked for it.
 
-    Kept paths are written into their places in `into`, the arrays of the whole ensemble, where that is in reach.
+    Kept paths are written into their places in `into`, the arrays of the whole ensemble, where that is in reach; `blocks` are
+    this thread's, by their lanes, to be used again.
     """
     program, saves = plan.program, plan.save_steps.size
     first, last = first_block * plan.block_paths, min(last_block * plan.block_paths, plan.n_paths)
@@ -125,7 +128,7 @@ def run_chunk(plan: Plan, first_block: int, last_block: int, home: int,
     else:
         values = tuple(array[first:last] for array in into)
     moments: list[NDArray[np.float64]] = []
-    blocks: dict[int, _Block] = {}
+    blocks = {} if blocks is None else blocks
     with _one_blas_thread(plan) if os.getpid() != home else nullcontext():
         for block in range(first_block, last_block):
             path = block * plan.block_paths
@@ -139,9 +142,13 @@ def run_chunk(plan: Plan, first_block: int, last_block: int, home: int,
             for begin, end in groups:
                 work.advance(plan.save_steps[begin:end])
                 for array, observed in zip(values, rows, strict=plan.keep_paths):
-                    array[here, begin:end] = work.OUT[:end - begin, observed, :n].transpose(2, 0, 1)
+                    if saves == 1:
+                        array[here, 0] = work.OUT[0, :-TILE].reshape(-1, lanes)[observed, :n].T
+                    else:
+                        _PUT.call(work.OUT.ctypes.data, end - begin, program.width, observed.start, observed.stop - observed.start,
+                                  lanes, n, array[here, begin:end].ctypes.data, array.strides[0] // 8)
                 for part, (_, start, stop) in zip(parts, segments, strict=plan.keep_paths is False):
-                    _MOMENTS.call(work.OUT.ctypes.data, (end - begin) * program.width, lanes, start, stop,
+                    _MOMENTS.call(work.OUT.ctypes.data, end - begin, program.width, lanes, start, stop,
                                   part[begin:end].ctypes.data)
             moments.extend(parts)
             diverged[here] = work.D[:n]
@@ -243,8 +250,9 @@ def _run_in_threads(plan: Plan, todo: list[tuple[int, int]], workers: int, into:
     pending, done = iter(todo), deque[Chunk]()
 
     def take() -> Iterator[None]:
+        blocks: dict[int, _Block] = {}
         for r in pending:
-            chunk = run_chunk(plan, *r, os.getpid(), into)
+            chunk = run_chunk(plan, *r, os.getpid(), into, blocks)
             save(chunk)
             done.append(chunk)
             yield

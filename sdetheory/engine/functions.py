@@ -178,18 +178,17 @@ def _is_installed(module: str) -> bool:
 def _parts_of_function(function: types.FunctionType, seen: dict[int, Any]) -> Iterator[bytes]:
     yield from _parts_of_code(function.__code__, seen)
     yield from _parts((function.__defaults__, function.__kwdefaults__), seen)
-    for name, cell in zip(function.__code__.co_freevars, function.__closure__ or (), strict=True):
-        yield name.encode()
-        yield from _parts(cell.cell_contents, seen)
     names = _names(function.__code__)
-    for name in sorted(names & function.__globals__.keys()):
-        named = function.__globals__[name]
+    cells = zip(function.__code__.co_freevars, function.__closure__ or (), strict=True)
+    named = {name: cell.cell_contents for name, cell in cells}
+    named.update({name: function.__globals__[name] for name in sorted(names & function.__globals__.keys())})
+    for name, item in named.items():
         yield name.encode()
-        yield from _parts(named, seen)
-        if isinstance(named, types.ModuleType) and not _is_installed(named.__name__):
-            for attribute in sorted(names & vars(named).keys()):
+        yield from _parts(item, seen)
+        if isinstance(item, types.ModuleType) and not _is_installed(item.__name__):
+            for attribute in sorted(names & vars(item).keys()):  # what the code takes from the module, and perhaps more
                 yield attribute.encode()
-                yield from _parts(vars(named)[attribute], seen)
+                yield from _parts(vars(item)[attribute], seen)
 
 
 def _parts_of_code(code: types.CodeType, seen: dict[int, Any]) -> Iterator[bytes]:

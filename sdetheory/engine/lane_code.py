@@ -34,27 +34,30 @@ class NotSimple(Exception):
 
 
 class _Array:
-    """Numbers at an address, the last index innermost."""
+    """Numbers from number `begin` of an address on, the last index innermost.
 
-    def __init__(self, address: Word, shape: list[Word], kind: type) -> None:
-        self.address, self.shape, self.kind = address, shape, kind
+    Parts keep the address of the whole: LLVM then sees that two rows of one block do not overlap.
+    """
+
+    def __init__(self, address: Word, begin: Word, shape: list[Word], kind: type) -> None:
+        self.address, self.begin, self.shape, self.kind = address, begin, shape, kind
 
     def offset(self, indices: list[Word]) -> Word:
-        """Where the part with these first indices begins, counted in numbers."""
+        """Where the part with these first indices begins, counted in numbers from the address."""
         at = indices[0]
         for index, length in zip(indices[1:], self.shape[1:], strict=False):
             at = at * length + index
         for length in self.shape[len(indices):]:
             at = at * length
-        return at
+        return self.begin + at
 
     def part(self, indices: list[Word]) -> _Array:
         """The array that is left when the first indices are given."""
-        return _Array(self.address + self.offset(indices) * 8, self.shape[len(indices):], self.kind)
+        return _Array(self.address, self.offset(indices), self.shape[len(indices):], self.kind)
 
     def rows(self, first: Word, stop: Word) -> _Array:
         """The rows first … stop − 1."""
-        return _Array(self.address + self.offset([first]) * 8, [stop - first, *self.shape[1:]], self.kind)
+        return _Array(self.address, self.offset([first]), [stop - first, *self.shape[1:]], self.kind)
 
 
 def body_of(text: str, functions: Mapping[str, Any]) -> Callable[..., None]:
@@ -221,8 +224,8 @@ class _Writer:
         raise NotSimple(text)
 
     def _of_Subscript(self, node: ast.Subscript) -> Any:
-        if isinstance(node.value, ast.Attribute) and node.value.attr == "shape" and isinstance(node.slice, ast.Constant):
-            return self._array(node.value.value).shape[node.slice.value]
+        if isinstance(node.value, ast.Attribute) and node.value.attr == "shape":
+            return self._array(node.value.value).shape[ast.literal_eval(node.slice)]
         array = self._array(node.value)
         if isinstance(node.slice, ast.Slice):
             first, stop = (None if bound is None else self._word(self.value(bound)) for bound in (node.slice.lower, node.slice.upper))
@@ -261,7 +264,7 @@ class _Writer:
             raise NotSimple(ast.unparse(node))
         if name in ("array_at", "integers_at"):
             shape = [self._word(self.value(length)) for length in node.args[1].elts]  # type: ignore[attr-defined]
-            return _Array(self.value(node.args[0]), shape, Word if name == "integers_at" else Real)
+            return _Array(self.value(node.args[0]), self.k.word(0), shape, Word if name == "integers_at" else Real)
         return self._called(name, [self.value(argument) for argument in node.args])
 
     def _called(self, name: str, arguments: list[Any]) -> Any:
@@ -274,7 +277,7 @@ class _Writer:
             return None
         if name == "per_lane":
             value, lane = arguments
-            return self.k.real(value.address, lane) if isinstance(value, _Array) else value
+            return self.k.real(value.address, value.offset([lane])) if isinstance(value, _Array) else value
         if name == "float_of":
             return arguments[0].as_real()
         if name == "fma":

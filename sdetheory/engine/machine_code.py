@@ -52,6 +52,7 @@ def object_code(module_text: str, entry: str, *, optimise: bool = False) -> tupl
     machine = target_machine()
     options = llvm.create_pipeline_tuning_options(speed_level=3)
     options.loop_vectorization = options.slp_vectorization = options.loop_interleaving = True
+    options.loop_unrolling = False  # of loops over rows: ten times the code, ten times the compilation, and no faster
     builder = llvm.create_pass_builder(machine, options)
     if optimise:
         module.data_layout = str(machine.target_data)

@@ -36,7 +36,8 @@ def llvm_of(kernel: Kernel) -> str:
     exec(compile(kernel.text, file, "exec"), namespace)
     signature = numba.int64(*(intrinsics.ARGUMENTS[letter] for letter in kernel.signature))
     allocates = "np." in kernel.text or any(not isinstance(f, CompiledLater) for f in kernel.functions.values())
-    compiled = numba.cfunc(signature, error_model="numpy", _nrt=allocates)(namespace[kernel.name])
+    options: dict[str, Any] = {"error_model": "numpy", "_nrt": allocates}
+    compiled = numba.cfunc(signature, **options)(namespace[kernel.name])
     native = compiled.native_name.removeprefix("cfunc.")
     kinds = [{"f": "double"}.get(letter, "i64") for letter in kernel.signature]
     declared = ", ".join(f"{kind} %a{i}" for i, kind in enumerate(kinds))

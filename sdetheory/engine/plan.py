@@ -13,7 +13,8 @@ from .program import Program
 
 __all__ = ["Plan"]
 
-CHUNK_WORK = 2**22  # numbers that a chunk takes a step further: some milliseconds, beside which its fixed cost is small
+# numbers that a chunk takes a step further: some milliseconds, beside which its fixed cost is small, and half a second
+CHUNK_WORK, LARGEST_CHUNK_WORK = 2**22, 2**28
 
 
 @dataclass(frozen=True)
@@ -63,7 +64,8 @@ class Plan:
         if chunk_size is not None:
             return max(1, chunk_size // self.block_paths)
         work = self.block_paths * (self.program.rows + 1) * max(1, int(self.save_steps[-1]))
-        return max(1, min(CHUNK_WORK // work, self.n_blocks // 16))
+        large = min(self.n_blocks // 64, LARGEST_CHUNK_WORK // work)
+        return max(1, min(max(CHUNK_WORK // work, large), self.n_blocks // 16))
 
     def batch(self) -> int:
         """Steps drawn at once: few enough for the cache, and an even number of normals."""

@@ -11,7 +11,7 @@ import re
 import textwrap
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from functools import cached_property, lru_cache
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -125,7 +125,7 @@ class Program:
         lines += reads
         source = f"def {name}({', '.join(arguments)}):\n" + textwrap.indent("\n".join([*lines, body, "return 0"]), "    ") + "\n"
         functions = {key: self.functions[key] for key in named & self.functions.keys()}
-        return Call(_kernel(name, source, signature, tuple(sorted(functions.items()))), table, held)
+        return Call(Kernel(name, signature, source, functions), table, held)
 
     def texts(self) -> str:
         """All that is compiled, to be read or to be hashed."""
@@ -144,17 +144,13 @@ class Program:
         return {name: value for name, value in self.__dict__.items() if name not in ("advance_call", "observe_calls")}
 
 
-@lru_cache(maxsize=4096)
-def _kernel(name: str, source: str, signature: str, functions: tuple[tuple[str, Any], ...]) -> Kernel:
-    """One object per text and functions, so that a fingerprint is taken once; the functions are held, and so keep their ids."""
-    return Kernel(name, signature, source, dict(functions))
-
-
 def _constants(values: Mapping[str, Any]) -> tuple[list[str], NDArray[np.int64], tuple[Any, ...]]:
     """Statements that read the constants from a table of integers, that table, and the arrays it points to."""
     if not values:
         return [], np.zeros(1, dtype=np.int64), ()
-    lines, table, held = [], [], []
+    lines: list[str] = []
+    table: list[int] = []
+    held: list[NDArray[Any]] = []
     for name, value in values.items():
         at = len(table)
         if isinstance(value, np.ndarray):

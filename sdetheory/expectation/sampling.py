@@ -14,9 +14,9 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 from numpy.typing import NDArray
 
+from ..engine import Program
 from ..engine.ensemble import run_ensemble
 from ..engine.plan import Plan
-from ..engine import Program
 from ..random import stream_key
 
 __all__ = ["PER_PATH", "Moments", "Sampler", "Widths", "Work"]

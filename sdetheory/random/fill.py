@@ -32,6 +32,12 @@ def _fill(kind: str, out: NDArray[np.float64], first_path: int, first_index: int
         raise TypeError(f"out: expected a C-contiguous, writeable float64 array of two axes, got {type(out).__name__} "
                         f"{getattr(out, 'dtype', '')} {getattr(out, 'shape', '')}; make one by numpy.empty((rows, lanes))")
     lanes, rows = out.shape if in_time else out.shape[::-1]
+    if not in_time and lanes < 16 and 2 * lanes < rows:  # few paths: vectors hold what follows in time
+        turned = np.empty((lanes, rows))
+        _fill(kind, turned, first_path, first_index, key, scale, in_time=True)
+        for lane, numbers in enumerate(turned):  # one strided copy a path: NumPy transposes in runs of as few as two numbers
+            out[:, lane] = numbers
+        return
     draw_kernel(kind, in_time).call(out.ctypes.data, rows, lanes, int(first_path), int(first_index), int(key), float(scale))
 
 

@@ -27,11 +27,15 @@ instructions: see `engine.instructions`.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
-from ..engine.instructions import Code, Real, Word
-from .philox import SIGN, normal_pair, philox, three_point, uniform
+from ..engine.instructions import Code, Condition, Real, Word
+from ..engine.machine_code import vector_width
+from .philox import LOW32, SIGN, normal_pair, philox, three_point, uniform
+
+CHUNK = 512  # counters in a run: what one loop leaves for the next stays near
 
 
 class Block:
@@ -40,6 +44,10 @@ class Block:
     def __init__(self, k: Code, address: Word, rows: Word, lanes: Word, in_time: bool) -> None:
         self.k, self.address = k, address
         self.of_row, self.of_lane = (k.word(1), rows) if in_time else (lanes, k.word(1))
+
+    def at(self, row: Word, lane: Word) -> Word:
+        """The address of out[row, lane]."""
+        return self.address + (row * self.of_row + lane * self.of_lane) * 8
 
     def put(self, row: Word, lane: Word, value: Real) -> None:
         """out[row, lane] ← value."""
@@ -50,40 +58,105 @@ class Block:
         return self.k.real(self.address, row * self.of_row + lane * self.of_lane)
 
 
-def _several_per_counter(per: int, variates: Callable[[Word, Word], tuple[Real, ...]], in_time: bool) -> Callable[..., None]:
-    """A kernel that turns the two words of a counter into `per` numbers, a power of 2, that lie in as many rows."""
+@dataclass(frozen=True)
+class Law:
+    """How the two words of a counter become `per` numbers, a power of 2.
+
+    If `words_first`, a loop of its own makes the words of many counters, and leaves them where the numbers will be: where
+    variates cost much, two short loops run faster than a long one.
+    """
+
+    per: int
+    variates: Callable[[Word, Word, Real], tuple[Real, ...]]
+    words_first: bool = False
+
+
+class Groups:
+    """Makes numbers from groups of counters side by side: paths at one block of indices or, in time, blocks of one path.
+
+    A group is four registers long: one register's worth of counters is a chain of some 200 cycles, and a processor looks
+    ahead far enough to fill them only where independent chains lie side by side.
+    """
+
+    def __init__(self, k: Code, law: Law, in_time: bool, key: Word, scale: Real) -> None:
+        self.k, self.law, self.in_time, self.key, self.scale = k, law, in_time, key, scale
+        self.group = 32 if vector_width() == 512 else 16
+        self.step = self.group * law.per if in_time else self.group  # numbers of a group that lie one after the other
+        self.places = k.vector(_order_in_time(self.group) if in_time else range(self.group))
+        self.room = k.room(self.group * law.per)
+
+    def at_once(self, left: Word, first: Word, all_wanted: Condition) -> Word:
+        """How many of `left` numbers one run makes, as `first` (path or block) counts on: its low half must not pass 2^32."""
+        counters = (self.k.word(2**32) - (first & LOW32)).at_most(all_wanted.pick(self.k.word(CHUNK), self.group))
+        return (counters * (self.step // self.group)).at_most(left)
+
+    def run(self, path: Word, block: Word, count: Word, all_wanted: Condition, to: list[tuple[Word, Any, Any]]) -> None:
+        """Write `count` numbers on from (path, block), those of each slot or, in time, of all slots in turns.
+
+        `to` holds for each of these rows where it begins, the first number wanted there, and the end of those wanted. Numbers
+        of groups that are not wanted whole are made beside the block, and copied. If not `all_wanted`, there is one group.
+        """
+        k, law, group = self.k, self.law, self.group
+        whole = all_wanted.pick(count & -self.step, 0)
+        for fresh, last in [(True, False), (False, True)] if law.words_first else [(True, True)]:
+            with k.loop(count, step=self.step) as i:
+                begins = [(i < whole).pick(begin + i * 8, self.room + slot * group * 8) for slot, (begin, *_) in enumerate(to)]
+                at = [(begins[0], slot * group) for slot in range(law.per)] if self.in_time else [(begin, 0) for begin in begins]
+                a, b = self._words(path, block, i) if fresh else (k.integer(*place, group) for place in at[:2])
+                numbers = law.variates(a, b, self.scale) if last else (a.as_real(), b.as_real())
+                for place, vector in zip(at, [_in_turns(numbers)] if self.in_time and last else numbers, strict=False):
+                    k.put_real(*place, vector)
+        for slot, (begin, first, end) in enumerate(to):
+            k.copy(begin + (whole + first) * 8, self.room + slot * group * 8 + first * 8, end - whole - first)
+
+    def _words(self, path: Word, block: Word, i: Word) -> tuple[Word, Word]:
+        if self.in_time:
+            return philox(path, block, self.key, blocks_on=self.places + i // self.law.per)
+        return philox(path, block, self.key, paths_on=self.places + i)
+
+
+def _order_in_time(group: int) -> list[int]:
+    """The order of blocks in a group of them: each register's first half in its even places, its second half in its odd ones.
+
+    One instruction makes the register (x[0], y[0], x[2], y[2], …) of two, and another that of their odd places.
+    """
+    register = group // 4
+    return [place - place % register + place % register // 2 + place % 2 * register // 2 for place in range(group)]
+
+
+def _in_turns(vectors: Sequence[Real]) -> Real:
+    """The numbers of the first block from all vectors, a power of 2, then those of the second block, and so on."""
+    even, odd = (part[0] if len(part) == 1 else _in_turns(part) for part in (vectors[::2], vectors[1::2]))
+    n = even.lanes
+    place_of = _order_in_time(n) if len(vectors) == 2 else list(range(n))
+    return even.shuffled(odd, [place_of.index(block) + n * which for block in range(n) for which in (0, 1)])
+
+
+def _several_per_counter(law: Law, in_time: bool) -> Callable[..., None]:
+    """A kernel that turns the two words of a counter into several numbers, which lie in as many rows."""
     def body(k: Code, block: Word, rows: Word, lanes: Word, first_path: Word, first_index: Word, key: Word, scale: Real) -> None:
-        out, shift = Block(k, block, rows, lanes, in_time), per.bit_length() - 1
-
-        def one_row(row: Word, lane: Word) -> None:
-            index = first_index + row
-            numbers = variates(*philox(first_path + lane, index >> shift, key), scale)
-            value = numbers[0]
-            for slot in range(1, per):
-                value = (index & (per - 1)).equals(slot).pick(numbers[slot], value)
-            out.put(row, lane, value)
-
-        def whole_counter(row: Word, lane: Word) -> None:
-            for slot, number in enumerate(variates(*philox(first_path + lane, (first_index + row) >> shift, key), scale)):
-                out.put(row + slot, lane, number)
-
-        head = ((k.word(0) - first_index) & (per - 1)).at_most(rows)
-        whole = rows - ((rows - head) & (per - 1))
+        out, groups = Block(k, block, rows, lanes, in_time), Groups(k, law, in_time, key, scale)
+        before = k.word(0) - (first_index & (law.per - 1))  # where slot 0 of the first counter would lie
         if in_time:
             with k.loop(lanes) as lane:
-                with k.loop(head) as row:
-                    one_row(row, lane)
-                with k.loop((whole - head) >> shift) as i:
-                    whole_counter(head + (i << shift), lane)
-                with k.loop(rows, whole) as row:
-                    one_row(row, lane)
+                at = k.variable(before)
+                with k.loop_while(lambda: at.get() < rows):
+                    row = at.get()
+                    number, skipped = (first_index + row) // law.per, (k.word(0) - row).at_least(0)
+                    count = groups.at_once(rows - row, number, skipped.equals(0))
+                    groups.run(first_path + lane, number, count, skipped.equals(0), [(out.at(row, lane), skipped, count)])
+                    at.set(row + count)
             return
-        with k.loop(head) as row, k.loop(lanes) as lane:
-            one_row(row, lane)
-        with k.loop(whole, head, per) as row, k.loop(lanes) as lane:
-            whole_counter(row, lane)
-        with k.loop(rows, whole) as row, k.loop(lanes) as lane:
-            one_row(row, lane)
+        with k.loop(rows, before, law.per) as row:
+            inside = [~(row + slot < 0) & (row + slot < rows) for slot in range(law.per)]
+            at = k.variable(0)
+            with k.loop_while(lambda: at.get() < lanes):
+                lane = at.get()
+                path, all_inside = first_path + lane, inside[0] & inside[-1]
+                count = groups.at_once(lanes - lane, path, all_inside)
+                groups.run(path, (first_index + row) // law.per, count, all_inside,
+                           [(out.at(row + slot, lane), 0, inside[slot].pick(count, 0)) for slot in range(law.per)])
+                at.set(lane + count)
     return body
 
 
@@ -126,7 +199,7 @@ def _two_point(in_time: bool) -> Callable[..., None]:
 #: the body of each kernel by its name
 KERNELS: dict[str, Any] = {}
 for _suffix, _in_time in (("", False), ("_in_time", True)):
-    KERNELS[f"normal{_suffix}"] = _several_per_counter(2, normal_pair, _in_time)
-    KERNELS[f"uniform{_suffix}"] = _several_per_counter(2, _uniforms, _in_time)
-    KERNELS[f"three_point{_suffix}"] = _several_per_counter(4, _three_points, _in_time)
+    KERNELS[f"normal{_suffix}"] = _several_per_counter(Law(2, normal_pair, words_first=True), _in_time)
+    KERNELS[f"uniform{_suffix}"] = _several_per_counter(Law(2, _uniforms), _in_time)
+    KERNELS[f"three_point{_suffix}"] = _several_per_counter(Law(4, _three_points), _in_time)
     KERNELS[f"two_point{_suffix}"] = _two_point(_in_time)

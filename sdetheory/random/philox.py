@@ -3,7 +3,8 @@
 Ten rounds of (c0, c1, c2, c3) -> (hi(M1 c2) ^ c1 ^ k0, lo(M1 c2), hi(M0 c0) ^ c3 ^ k1, lo(M0 c0)), with the key (k0, k1)
 moved on by Weyl constants from round to round (Salmon, Moraes, Dror, Shaw 2011), take the 128-bit counter (path, block) to
 two words of 64 random bits. Box-Muller on a quarter turn, with signs from spare bits, makes two normals of them: log, sin
-and cos are needed on short intervals only, are branch-free polynomials there, and so the loops that call them vectorise.
+and cos are needed on short intervals only and are branch-free polynomials there. The functions take single numbers or
+vectors of them.
 
 Every operation is an IEEE one or an explicit fused multiply-add, never a contraction the compiler may or may not make: the
 same bits come out of scalar and vector code of any width. Errors against the exact values: `minus_log` below 2^-51 of itself,
@@ -23,25 +24,27 @@ BIAS, TWO52 = 0x4000000000000000, 0x4330000000000000  # 1024 in the exponent fie
 ONE_THIRD = 715827883  # round(2^31 / 3): each of the three probabilities is off by less than 2^-32
 
 
-def philox(path: Word, block: Word, key: Word) -> tuple[Word, Word]:
+def philox(path: Word, block: Word, key: Word, *, paths_on: Word | int = 0, blocks_on: Word | int = 0) -> tuple[Word, Word]:
     """The 128 bits of counter (path, block) under `key` as two words (w0 2^32 + w1, w2 2^32 + w3).
 
-    The 32-bit words are kept in 64-bit ones, whose upper halves hold rubbish that no product reads.
+    `paths_on` and `blocks_on` move the counter on within the low half of either, which must not pass 2^32: a vector in one of
+    them makes counters side by side of which the first rounds are half done on single numbers. The 32-bit words are kept in
+    64-bit ones, whose upper halves hold rubbish that no product reads.
     """
     k0, k1 = key & LOW32, key >> 32
-    c0, c1, c2, c3 = path, path >> 32, block, block >> 32
+    c0, c1, c2, c3 = path + paths_on, path >> 32, block + blocks_on, block >> 32
     for turn in range(10):
         p0, p1 = (c0 & LOW32) * MULTIPLIERS[0], (c2 & LOW32) * MULTIPLIERS[1]
-        c0, c1, c2, c3 = (p1 >> 32) ^ c1 ^ (k0 + turn * WEYL[0]), p1, (p0 >> 32) ^ c3 ^ (k1 + turn * WEYL[1]), p0
+        c0, c1, c2, c3 = (p1 >> 32) ^ (c1 ^ (k0 + turn * WEYL[0])), p1, (p0 >> 32) ^ (c3 ^ (k1 + turn * WEYL[1])), p0
     return (c0 << 32) | (c1 & LOW32), (c2 << 32) | (c3 & LOW32)
 
 
 def minus_log(u: Real) -> Real:
-    """-log u for u in [2^-65, 1]: u = 2^e (1 + f), 1 + f in [sqrt(1/2), sqrt 2), log(1 + f) = 2 artanh(f / (2 + f))."""
+    """-log u for u in [2^-65, 1]: u = 2^e m, m in [sqrt(1/2), sqrt 2), log m = 2 artanh((m - 1) / (m + 1))."""
     shifted = (u.as_word() - ROOT_HALF) + BIAS
     exponent = ((shifted >> 52) | TWO52).as_real() - (2.0**52 + 1024.0)
-    f = ((shifted & LOW52) + ROOT_HALF).as_real() - 1.0
-    s = f / (f + 2.0)
+    m = ((shifted & LOW52) + ROOT_HALF).as_real()
+    s = (m - 1.0) / (m + 1.0)
     w = s * s
     p = _polynomial(w, 0.14616449685043406, 0.15331721600556042, 0.18182889125261723, 0.2222221113479508,
                     0.28571428625975487, 0.39999999999899505, 0.666666666666667)

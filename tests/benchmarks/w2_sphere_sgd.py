@@ -38,10 +38,10 @@ def limit(d):
     def prepare():
         from concurrent.futures import ThreadPoolExecutor
 
+        from sdetheory.kernels import block_function
         from threadpoolctl import threadpool_limits
 
         from sdetheory import random
-        from sdetheory.kernels import block_function
 
         a, key, lanes = matrix(d), random.stream_key(0, "path"), 128
         fill_normals = random.fill_normals
