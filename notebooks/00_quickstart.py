@@ -70,7 +70,7 @@ ax.legend();
 # $\sqrt{2\eta\lambda/\sigma^2}$, whatever the start.
 
 # %%
-loss = sdt.losses.RayleighQuotient([1, 1, 1, 0, 0, 0, 0, 0], noise=sdt.losses.TangentNoise(0.5))
+loss = sdt.losses.RayleighQuotient([1, 1, 1, 0, 0, 0, 0, 0], noise=sdt.noises.Tangent(0.5))
 runs = sdt.simulate(sdt.SGD(loss, lr=0.1, weight_decay=0.05), loss.sample_sphere(), n_steps=1000, n_paths=2000,
                     observe=["sq_norm", "effective_lr", "loss"], save_every=10, rng=0)
 theory = sdt.theory.intrinsic_lr.equilibrium_effective_lr

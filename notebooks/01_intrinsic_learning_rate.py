@@ -71,7 +71,7 @@ ilr.gamma.verify()
 
 # %%
 DIM, SCALE = 9, 0.5
-loss = sdt.losses.RayleighQuotient([1.0] * 4 + [0.0] * 5, noise=sdt.losses.TangentNoise(SCALE))
+loss = sdt.losses.RayleighQuotient([1.0] * 4 + [0.0] * 5, noise=sdt.noises.Tangent(SCALE))
 trace = loss.noise_trace
 pairs = [(0.1, 0.1), (0.4, 0.025), (0.1, 0.02)]
 
@@ -162,8 +162,8 @@ ax.legend();
 fig, ax = plt.subplots(figsize=(6.4, 3.6), layout="constrained")
 lr, decay = 0.1, 0.1
 radius = 0.6 * ilr.equilibrium_sq_norm(lr=lr, weight_decay=decay, noise_trace=trace) ** 0.5
-for noise, label in [(sdt.losses.TangentNoise(SCALE), "tangent noise"),
-                     (sdt.losses.IsotropicNoise(SCALE * ((DIM - 1) / DIM) ** 0.5), "isotropic noise, same power")]:
+for noise, label in [(sdt.noises.Tangent(SCALE), "tangent noise"),
+                     (sdt.noises.Isotropic(SCALE * ((DIM - 1) / DIM) ** 0.5), "isotropic noise, same power")]:
     broken = sdt.losses.RayleighQuotient([1.0] * 4 + [0.0] * 5, noise=noise)
     runs = sdt.simulate(sdt.SGD(broken, lr=lr, weight_decay=decay), broken.sample_sphere(radius), n_steps=300, n_paths=1000,
                         observe=["sq_norm"], save_every=5, rng=3)
@@ -192,6 +192,6 @@ verdict
 #    $r^2 = \eta S/(\lambda(2-\eta\lambda))$, and find its multiplier. Compare with `ilr.discrete_multiplier`.
 # 2. In section 4 divide $\lambda$ by 10 instead of $\eta$. Predict the curve first (`ilr.effective_lr_after_decay_drop`).
 # 3. Add `momentum=0.9`. By what factor does the equilibrium norm change? (`ilr.momentum_equilibrium_sq_norm`)
-# 4. *Break it.* Use `sdt.losses.TangentNoise([1, 0, 0, 0, 0, 0, 0, 0, 1])`: the noise power depends on the direction. Between which
+# 4. *Break it.* Use `sdt.noises.Tangent([1, 0, 0, 0, 0, 0, 0, 0, 1])`: the noise power depends on the direction. Between which
 #    two curves does $\gamma$ stay (ILR-5)?
 # 5. How many paths does a claim need to see an error of 1 % in the equilibrium norm? Write it with `sdt.Claim` and read `remedy`.

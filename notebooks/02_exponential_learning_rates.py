@@ -52,7 +52,7 @@ sympy.solve([P - P_next * (1 - eta * decay), eta_tilde / P - P_next * eta], [P_n
 # same noise:
 
 # %%
-loss = sdt.losses.RayleighQuotient([1.0] * 4 + [0.0] * 12, noise=sdt.losses.TangentNoise(0.5))
+loss = sdt.losses.RayleighQuotient([1.0] * 4 + [0.0] * 12, noise=sdt.noises.Tangent(0.5))
 lr, decay, steps = 0.2, 0.05, 300
 growing = Exponential(lr / (1 - lr * decay), (1 - lr * decay) ** -2)
 rules = {"weight decay": sdt.SGD(loss, lr=lr, weight_decay=decay), "growing learning rate": sdt.SGD(loss, lr=growing)}

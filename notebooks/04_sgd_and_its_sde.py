@@ -197,7 +197,7 @@ scaling_limit(sq_norm=2.5, sq_grad=0.2, noise_trace=0.8, lr=0.1, weight_decay=0.
 # Now sweep $\kappa$ and see where the runs part:
 
 # %%
-runs = scaling_sweep(lambda k: sdt.losses.RayleighQuotient([1.0, 1.0, 0.0, 0.0], sdt.losses.TangentNoise(1.5 / k**0.5)),
+runs = scaling_sweep(lambda k: sdt.losses.RayleighQuotient([1.0, 1.0, 0.0, 0.0], sdt.noises.Tangent(1.5 / k**0.5)),
                      [0.5, 0.0, 0.5, 0.0], lr=0.2, weight_decay=0.1, batch_factors=[1, 2, 4, 8, 16, 32], n_steps=1600,
                      n_paths=256, rng=3)
 fig, (left, right) = plt.subplots(1, 2, figsize=(9.4, 3.7), layout="constrained")
@@ -262,6 +262,6 @@ svag.stable_growth_exponent
 #    plateau, which doesn't, and why? And with `spread=(2 * n) ** 0.5`?
 # 3. SVAG-4 in section 4 has error exactly of order $1/l$? Expand $S_l$; from which $l$ on is it below 1 % at $\eta a = 1.9$?
 # 4. In section 5 give `expect` the functional `sympy.Max(X - 0.5, 0)` and no `method`. Which does it choose, and why (`target.method`)?
-# 5. In section 6 let the noise be `TangentNoise(5 / k**0.5)`. Predict with `scaling_limit` how the red line moves; then run.
+# 5. In section 6 let the noise be `Tangent(5 / k**0.5)`. Predict with `scaling_limit` how the red line moves; then run.
 # 6. *Break it.* Halve $\eta$ at fixed time in section 3 and plot the error of SGD ($l = 1$) against $\eta$. What is its order, and what does
 #    `random_linear_sde(loss, lr=lr, modified=True)` make of it (SVAG-11)?

@@ -18,8 +18,10 @@ if TYPE_CHECKING:  # what `__getattr__` does, for editors and type checkers
         expectation,
         hypotheses,
         losses,
+        noises,
         plot,
         process,
+        processes,
         random,
         references,
         scaling_rule,
@@ -39,8 +41,10 @@ if TYPE_CHECKING:  # what `__getattr__` does, for editors and type checkers
     )
     from .claims import Claim, Control, verify_all
     from .dynamics import SGD, SVAG
+    from .engine.rows import total
     from .evidence import Between, Estimate, Exact, Relative, Resolution
     from .expectation import expect
+    from .losses import Loss
     from .sde import SDE
     from .simulation import simulate
     from .symbolic import Derivation
@@ -49,15 +53,16 @@ if TYPE_CHECKING:  # what `__getattr__` does, for editors and type checkers
 __version__ = "0.1.0"
 
 _WHERE = {
-    "SDE": "sde", "SGD": "dynamics", "SVAG": "dynamics", "simulate": "simulation", "expect": "expectation",
+    "SDE": "sde", "Loss": "losses", "total": "engine.rows", "SGD": "dynamics", "SVAG": "dynamics",
+    "simulate": "simulation", "expect": "expectation",
     "Formula": "theory.formula", "Derivation": "symbolic", "Claim": "claims", "Control": "claims", "verify_all": "claims",
     "Estimate": "evidence", "Exact": "evidence", "Relative": "evidence", "Resolution": "evidence", "Between": "evidence",
 }
-__all__ = ["SDE", "SGD", "SVAG", "Between", "Claim", "Control", "Derivation", "Estimate", "Exact", "Formula", "Relative",
+__all__ = ["SDE", "SGD", "SVAG", "Between", "Claim", "Control", "Derivation", "Estimate", "Exact", "Formula", "Loss", "Relative",
            "Resolution", "__version__", "claims", "dynamics", "error_studies", "evidence", "expect", "expectation", "hypotheses",
-           "losses", "plot", "process", "random", "references", "scaling_rule", "schedules", "schemes", "sde", "simulate",
-           "simulation", "sphere", "starts", "stats", "symbolic", "theory", "torch", "translate", "validation", "verdicts",
-           "verify_all"]
+           "losses", "noises", "plot", "process", "processes", "random", "references", "scaling_rule", "schedules", "schemes",
+           "sde", "simulate", "simulation", "sphere", "starts", "stats", "symbolic", "theory", "torch", "total", "translate",
+           "validation", "verdicts", "verify_all"]
 
 
 if not TYPE_CHECKING:  # a type checker that saw this would take any name for good

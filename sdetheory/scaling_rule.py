@@ -120,7 +120,7 @@ def scaling_sweep(loss_at: Callable[[float], Any], w0: Any, *, lr: float, weight
     ----------
     loss_at : callable
         From κ to the loss with noise of batch κB, e.g. `lambda k: FiniteSum(losses, batch_size=int(k * B))` or
-        `lambda k: RayleighQuotient(a, TangentNoise(s / k**0.5))`; with weight decay it must be scale-invariant.
+        `lambda k: RayleighQuotient(a, Tangent(s / k**0.5))`; with weight decay it must be scale-invariant.
     w0 : array_like (d,) or (n_paths, d), or a distribution
         Start.
     lr, weight_decay : float
@@ -155,8 +155,9 @@ def scaling_sweep(loss_at: Callable[[float], Any], w0: Any, *, lr: float, weight
 
     Examples
     --------
-    >>> from sdetheory.losses import RayleighQuotient, TangentNoise
-    >>> runs = scaling_sweep(lambda k: RayleighQuotient([1.0, 1.0, 0.0, 0.0], TangentNoise(k**-0.5)), [1.0, 0.0, 1.0, 0.0],
+    >>> from sdetheory.losses import RayleighQuotient
+    >>> from sdetheory.noises import Tangent
+    >>> runs = scaling_sweep(lambda k: RayleighQuotient([1.0, 1.0, 0.0, 0.0], Tangent(k**-0.5)), [1.0, 0.0, 1.0, 0.0],
     ...                      lr=0.1, weight_decay=0.1, batch_factors=[1, 4], n_steps=400, n_paths=32, rng=0)
     >>> runs.apart.sizes["batch_factor"], runs.apart.values[0]
     (2, np.float64(1.0))

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-__all__ = ["Bounds", "finite_array", "integer", "number"]
+__all__ = ["Bounds", "finite_array", "integer", "nonzero", "number"]
 
 
 def _fail(kind: type[Exception], name: str, requirement: str, received: Any, remedy: str) -> Exception:
@@ -121,3 +121,17 @@ class Bounds:
             wanted = " ".join(["whole numbers" if self.whole else "numbers", " and ".join(texts)]).strip()
             raise ValueError(f"{name}: expected {wanted}, got {float(array[first])!r} at {place} {first}")
         return array
+
+
+def nonzero(name: str, weights: NDArray[np.float64], who: str) -> NDArray[np.float64]:
+    """Return the weights (..., d) where none of the vectors is 0, the point at which a scale-invariant `who` is not defined.
+
+    >>> nonzero("w", np.zeros(2), "RayleighQuotient")
+    Traceback (most recent call last):
+    ValueError: w: expected weights other than 0, where RayleighQuotient is not defined, got a zero vector; start e.g. from \
+loss.sample_sphere()
+    """
+    if not np.any(weights != 0.0, axis=-1).all():
+        raise ValueError(f"{name}: expected weights other than 0, where {who} is not defined, got a zero vector; start e.g. from "
+                         "loss.sample_sphere()")
+    return weights

@@ -71,7 +71,7 @@ def test_without_its_bias_bound_an_interval_at_too_few_steps_would_not_cover():
 def test_of_an_update_rule_the_interval_covers_as_often_as_it_says():
     """‖w‖² of SGD on a quadratic with Gaussian noise, E w² by its recursion: without bias, coverage is 95 % to both sides."""
     lr, decay, sigma, steps = 0.1, 0.3, 0.5, 10
-    rule = sdt.SGD(sdt.losses.Quadratic([1.0, 2.0], noise=sdt.losses.IsotropicNoise(sigma)), lr=lr, weight_decay=decay)
+    rule = sdt.SGD(sdt.losses.Quadratic([1.0, 2.0], noise=sdt.noises.Isotropic(sigma)), lr=lr, weight_decay=decay)
     second = np.ones(2)
     for _ in range(steps):
         second = (1 - lr * (np.array([1.0, 2.0]) + decay)) ** 2 * second + (lr * sigma) ** 2

@@ -10,8 +10,10 @@ import sympy
 
 import sdetheory as sdt
 from sdetheory.dynamics.update_rule import UpdateRule
-from sdetheory.engine import BlockFunction, block_function, per_lane
-from sdetheory.losses import Loss
+from sdetheory.engine import block_function, per_lane
+from sdetheory.engine.rows import cos, total
+from sdetheory.losses import FormulaLoss
+from sdetheory.noises import FormulaNoise
 from sdetheory.schemes.scheme import Scheme, numpy_step
 from sdetheory.stats import mean_estimate
 from sdetheory.symbolic import Derivation
@@ -43,50 +45,27 @@ def test_a_scheme_of_ones_own_runs_in_simulate():
     np.testing.assert_allclose(runs.x[:, -1], state[0], rtol=100 * np.finfo(float).eps)
 
 
-@block_function
-def cosine_gradient(W, G, S):
-    """∇L = −sin w."""
-    d, lanes = W.shape
-    for i in range(d):
-        for lane in range(lanes):
-            G[i, lane] = -np.sin(W[i, lane])
+def sum_of_cosines(w, a):
+    """Σ a_i cos w_i."""
+    return total(a * cos(w))
 
 
-@block_function
-def cosine_value(W, out, S):
-    """L = Σ cos w."""
-    d, lanes = W.shape
-    for lane in range(lanes):
-        out[lane] = 0.0
-    for i in range(d):
-        for lane in range(lanes):
-            out[lane] += np.cos(W[i, lane])
-
-
-class Cosine(Loss):
-    """L(w) = Σ cos w_i."""
+class Cosine(FormulaLoss):
+    """L(w) = Σ a_i cos w_i."""
 
     scale_invariant = False
+    value_formula = staticmethod(sum_of_cosines)
 
-    def value(self, w):
-        return np.cos(w).sum(-1)
+    def __init__(self, a, noise=None):
+        super().__init__(len(a), noise)
+        self.constants = (np.asarray(a, dtype=float),)
 
-    def gradient(self, w):
-        return -np.sin(w)
 
-    def hessian(self, w):
-        return np.diag(-np.cos(w))
+class Multiplicative(FormulaNoise):
+    """ξ_i = s w_i z_i."""
 
-    def symbolic(self, w):
-        return sum(sympy.cos(x) for x in w)
-
-    @property
-    def gradient_kernel(self):
-        return BlockFunction(cosine_gradient)
-
-    @property
-    def value_kernel(self):
-        return BlockFunction(cosine_value)
+    formula = staticmethod(lambda w, z, s: s * (w * z))
+    constants = (0.5,)
 
 
 @block_function
@@ -109,13 +88,27 @@ class SignDescent(UpdateRule):
 
 def test_a_loss_and_an_update_rule_of_ones_own_run_and_sweep():
     w0 = np.array([0.3, -1.2, 2.0])
-    runs = sdt.simulate(SignDescent(Cosine(3), lr=0.1), w0, n_steps=7, sweep={"lr": [0.05, 0.1]}, observe=["w", "loss"], rng=0)
+    rule = SignDescent(Cosine([1.0, 1.0, 1.0]), lr=0.1)
+    runs = sdt.simulate(rule, w0, n_steps=7, sweep={"lr": [0.05, 0.1]}, observe=["w", "loss"], rng=0)
     for i, lr in enumerate([0.05, 0.1]):
         w = w0.copy()
         for _ in range(7):
             w -= lr * np.sign(-np.sin(w))
         np.testing.assert_allclose(runs.w[i, 0, -1], w, rtol=20 * np.finfo(float).eps)
         np.testing.assert_allclose(runs.loss[i, 0, -1], np.cos(w).sum(), rtol=50 * np.finfo(float).eps)
+
+
+def test_a_loss_and_a_noise_of_ones_own_have_all_their_readings():
+    loss = Cosine([1.0, 2.0], Multiplicative())
+    w = sympy.symbols("u v", real=True)
+    assert loss.symbolic(w) == sympy.cos(w[0]) + 2 * sympy.cos(w[1])
+    np.testing.assert_allclose(loss.gradient([0.3, -1.2]), [-np.sin(0.3), 2 * np.sin(1.2)], rtol=4 * np.finfo(float).eps)
+    np.testing.assert_allclose(loss.hessian([0.3, -1.2]), np.diag([-np.cos(0.3), -2 * np.cos(1.2)]), rtol=4 * np.finfo(float).eps)
+    np.testing.assert_array_equal(loss.noise.covariance([2.0, 1.0]), np.diag([1.0, 0.25]))
+    runs = sdt.simulate(sdt.SGD(loss, lr=0.1), [1.0, 2.0], n_steps=1, n_paths=5000, rng=0)
+    change = (np.array([1.0, 2.0]) - runs.w.values[:, -1]) / 0.1
+    error = change - loss.gradient([1.0, 2.0])
+    np.testing.assert_allclose(error.std(axis=0), [0.5, 1.0], rtol=0.05)
 
 
 def my_claim(rate: float) -> sdt.Claim:

@@ -5,15 +5,15 @@ import itertools
 import numpy as np
 import pytest
 
-from sdetheory import losses
-from sdetheory.losses.fixed_length_noise import imaginary_units
+from sdetheory import losses, noises
+from sdetheory.noises.fixed_length import imaginary_units
 
 EPS = np.finfo(float).eps
 DIMS = (2, 4, 8)
 
 
 def case(dim):
-    noise = losses.FixedLengthNoise(0.5)
+    noise = noises.FixedLength(0.5)
     w = np.random.default_rng(dim).normal(size=dim)
     signs = np.array(list(itertools.product((-1.0, 1.0), repeat=dim - 1)))
     return noise, w, signs, noise.apply(w, signs)
@@ -39,7 +39,7 @@ def test_every_draw_is_tangent_and_of_one_length(dim):
 @pytest.mark.parametrize("dim", DIMS)
 def test_mean_and_covariance_over_all_signs_are_those_of_tangent_noise(dim):
     noise, w, signs, draws = case(dim)
-    covariance = losses.TangentNoise(noise.scale).covariance(w)
+    covariance = noises.Tangent(noise.scale).covariance(w)
     bound = 4 * dim * len(signs) * EPS * np.trace(covariance)
     assert np.abs(draws.mean(axis=0)).max() <= 4 * dim * len(signs) * EPS * np.abs(draws).max()
     assert np.abs(draws.T @ draws / len(signs) - covariance).max() <= bound
@@ -58,11 +58,11 @@ def test_the_kernel_adds_what_apply_returns(dim):
 @pytest.mark.parametrize("dim", [1, 3, 16])
 def test_no_other_sphere_has_such_a_frame(dim):
     with pytest.raises(ValueError, match=r"dim: expected 2, 4 or 8 .* got"):
-        losses.FixedLengthNoise(0.5).components(dim)
+        noises.FixedLength(0.5).components(dim)
 
 
 def test_an_sde_refuses_it_because_it_is_not_gaussian():
     from sdetheory.dynamics import SGDSDE
 
     with pytest.raises(ValueError, match="Gaussian gradient noise"):
-        SGDSDE(losses.RayleighQuotient([0.0, 0.0], losses.FixedLengthNoise(0.5)), lr=0.1)
+        SGDSDE(losses.RayleighQuotient([0.0, 0.0], noises.FixedLength(0.5)), lr=0.1)

@@ -1,6 +1,6 @@
 """Gradient noises: the kernel adds a root of the stated covariance, which is scale-invariant where it says so (ILR-1).
 
-Every noise of `losses.NOISES` is held to every statement here, and so is the minibatch noise of every loss that has it.
+Every noise of `noises.REGISTRY` is held to every statement here, and so is the minibatch noise of every loss that has it.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from loss_examples import SAMPLED, example, points, run_row, scratch
 
-from sdetheory import losses
+from sdetheory import losses, noises
 
 EPS = np.finfo(float).eps
 
@@ -26,9 +26,9 @@ def noise_matrix(noise, w):
     return into - before
 
 
-@pytest.mark.parametrize("name", sorted(losses.NOISES))
+@pytest.mark.parametrize("name", sorted(noises.REGISTRY))
 def test_the_kernel_of_a_noise_adds_a_root_of_its_covariance(name):
-    dim, make = losses.NOISES[name]
+    dim, make = noises.REGISTRY[name]
     noise = make()
     for w in points(dim):
         matrix, covariance = noise_matrix(noise, w), noise.covariance(w)
@@ -47,7 +47,7 @@ def scale_invariance_of(noise, w, c):
 
 
 def all_noises():
-    yield from ((name, dim, make()) for name, (dim, make) in losses.NOISES.items())
+    yield from ((name, dim, make()) for name, (dim, make) in noises.REGISTRY.items())
     yield from ((name, example(name).dim, example(name).noise) for name in SAMPLED)
 
 
@@ -79,9 +79,9 @@ def test_minibatch_noise_has_mean_zero_and_the_stated_covariance_over_all_miniba
     assert np.trace(second) > 0.01 * unit**2  # it is no noise-free example
 
 
-@pytest.mark.parametrize("name", [n for n, (_, make) in losses.NOISES.items() if make().trace_kernel is not None])
+@pytest.mark.parametrize("name", [n for n, (_, make) in noises.REGISTRY.items() if make().trace_kernel is not None])
 def test_the_trace_kernel_gives_the_trace_at_unit_norm(name):
-    dim, make = losses.NOISES[name]
+    dim, make = noises.REGISTRY[name]
     noise, w = make(), points(dim, 19)
     unit = w / np.linalg.norm(w, axis=1, keepdims=True)
     bound = 16 * (dim + 8) * EPS * np.trace(noise.covariance(unit)[0] + noise.covariance(unit)[1]) * 4
@@ -89,6 +89,6 @@ def test_the_trace_kernel_gives_the_trace_at_unit_norm(name):
 
 
 def test_the_trace_of_isotropic_tangent_noise_counts_the_tangent_dimensions():
-    loss = losses.RayleighQuotient(np.arange(5.0), losses.TangentNoise(0.5))
+    loss = losses.RayleighQuotient(np.arange(5.0), noises.Tangent(0.5))
     assert loss.noise_trace == 0.25 * 4
     assert losses.RayleighQuotient([1.0, 0.0]).noise_trace == 0.0

@@ -16,7 +16,8 @@ import pytest
 import sympy
 from loss_examples import ALL, SAMPLED, example, points, run_row, scratch
 
-from sdetheory import losses
+from sdetheory import losses, noises
+from sdetheory.engine.rows import evaluate
 
 EPS = np.finfo(float).eps
 
@@ -63,6 +64,23 @@ def test_value_gradient_and_hessian_are_those_of_the_symbolic_loss(name):
         for order, derivative in enumerate((loss.value, loss.gradient, loss.hessian)):
             error = np.abs(derivative(w) - exact[order]).max()
             assert error <= tolerance(loss, order) * scale_at(loss, w, order), (order, error)
+
+
+FORMULAS = [name for name in ALL if getattr(example(name), "gradient_formula", None) is not None]
+
+
+@pytest.mark.parametrize("name", FORMULAS)
+def test_sympy_proves_that_the_gradient_formula_is_the_derivative_of_the_value_formula(name):
+    loss = example(name)
+    w = sympy.symbols(f"w:{loss.dim}", real=True)
+    value = loss.symbolic(w)
+    slopes = evaluate(loss.gradient_graph, {"W": np.array(w, dtype=object)}, exact=True)
+    for symbol, slope in zip(w, slopes, strict=True):
+        assert sympy.simplify(value.diff(symbol) - slope) == 0
+
+
+def test_nearly_every_loss_is_a_formula():
+    assert set(ALL) - set(FORMULAS) == {name for name in ALL if name.startswith(("bn_", "finite_sum", "two_layer"))}
 
 
 def scale_invariance_residuals(loss: losses.Loss, w: np.ndarray, c: float) -> dict[str, float]:
@@ -192,7 +210,7 @@ def test_a_loss_survives_the_way_to_another_process(name):
 
 
 QUOTIENT = losses.RayleighQuotient([1.0, 0.0])
-NOISY = losses.RayleighQuotient([1.0, 0.0], losses.TangentNoise([1.0, 2.0]))
+NOISY = losses.RayleighQuotient([1.0, 0.0], noises.Tangent([1.0, 2.0]))
 EYE, SIGNS = np.eye(4), [1, -1, 1, -1]
 
 
@@ -202,13 +220,13 @@ EYE, SIGNS = np.eye(4), [1, -1, 1, -1]
     (lambda: losses.RayleighQuotient([1.0]), ValueError, "matrix: expected shape"),
     (lambda: losses.RayleighQuotient([1.0, np.nan]), ValueError, "matrix: expected finite numbers"),
     (lambda: losses.RayleighQuotient([1.0, 0.0], noise=0.5), TypeError, "noise: expected a gradient noise"),
-    (lambda: losses.RayleighQuotient([1.0, 0.0], losses.TangentNoise([1.0] * 3)), ValueError, "in 2 dimensions, got"),
-    (lambda: losses.TangentNoise(-1.0), ValueError, "scale: expected a number >= 0"),
-    (lambda: losses.TangentNoise([1.0, -1.0]), ValueError, "covariance: expected variances >= 0"),
-    (lambda: losses.TangentNoise([[1.0, 2.0], [2.0, 1.0]]), ValueError, "positive semidefinite"),
-    (lambda: losses.TangentNoise([[1.0, 2.0], [0.0, 1.0]]), ValueError, "covariance: expected a symmetric matrix"),
+    (lambda: losses.RayleighQuotient([1.0, 0.0], noises.Tangent([1.0] * 3)), ValueError, "in 2 dimensions, got"),
+    (lambda: noises.Tangent(-1.0), ValueError, "scale: expected a number >= 0"),
+    (lambda: noises.Tangent([1.0, -1.0]), ValueError, "covariance: expected variances >= 0"),
+    (lambda: noises.Tangent([[1.0, 2.0], [2.0, 1.0]]), ValueError, "positive semidefinite"),
+    (lambda: noises.Tangent([[1.0, 2.0], [0.0, 1.0]]), ValueError, "covariance: expected a symmetric matrix"),
     (lambda: NOISY.noise_trace, ValueError, "noise_trace: .*one trace"),
-    (lambda: losses.Quadratic([1.0], losses.IsotropicNoise(1.0)).noise_trace, ValueError, "noise_trace: .*scale-invariant"),
+    (lambda: losses.Quadratic([1.0], noises.Isotropic(1.0)).noise_trace, ValueError, "noise_trace: .*scale-invariant"),
     (lambda: QUOTIENT.check_start([0.0, 0.0]), ValueError, "w0: expected weights other than 0"),
     (lambda: QUOTIENT.check_start([[1.0, 0.0], [0.0, 0.0]]), ValueError, "w0: expected weights other than 0"),
     (lambda: QUOTIENT.check_start([np.inf, 0.0]), ValueError, "w0: expected finite numbers"),

@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from sdetheory.losses import AlphaStableNoise, RandomLinear
+from sdetheory.losses import RandomLinear
+from sdetheory.noises import AlphaStable
 
 EPS = np.finfo(float).eps
 LINEAR = RandomLinear([0.25, 0.5, 0.25], [1.0, 2.0, 0.5], [0.3, -0.4, 0.1])
@@ -39,7 +40,7 @@ def test_two_point_laws_have_the_stated_moments(probability):
 @pytest.mark.parametrize("stability", [0.8, 1.0, 1.5, 2.0])
 def test_stable_noise_has_its_characteristic_function(stability):
     n, scale = 200_000, 0.5
-    noise = AlphaStableNoise(stability, scale)
+    noise = AlphaStable(stability, scale)
     x = noise.apply(np.zeros((n, 1)), np.random.default_rng(0).uniform(size=(n, 2)))[:, 0]
     for s in (0.5, 2.0, 5.0):
         values = np.cos(s * x)
@@ -50,18 +51,18 @@ def test_stable_noise_of_stability_two_and_one_are_gaussian_and_cauchy():
     u = np.random.default_rng(1).uniform(size=(50, 4))
     angle, radius = np.pi * (u[:, 0::2] - 0.5), np.sqrt(-np.log(u[:, 1::2]))
     w = np.zeros((50, 2))
-    np.testing.assert_allclose(AlphaStableNoise(1.0, 3.0).apply(w, u), 3 * np.tan(angle), rtol=16 * EPS)
-    np.testing.assert_allclose(AlphaStableNoise(2.0, 3.0).apply(w, u), 6 * np.sin(angle) * radius, rtol=64 * EPS)
-    assert AlphaStableNoise(2.0, 3.0).trace(np.zeros(2)) == 36.0
-    np.testing.assert_array_equal(AlphaStableNoise(2.0, 3.0).covariance(np.zeros(2)), 18 * np.eye(2))
+    np.testing.assert_allclose(AlphaStable(1.0, 3.0).apply(w, u), 3 * np.tan(angle), rtol=16 * EPS)
+    np.testing.assert_allclose(AlphaStable(2.0, 3.0).apply(w, u), 6 * np.sin(angle) * radius, rtol=64 * EPS)
+    assert AlphaStable(2.0, 3.0).trace(np.zeros(2)) == 36.0
+    np.testing.assert_array_equal(AlphaStable(2.0, 3.0).covariance(np.zeros(2)), 18 * np.eye(2))
 
 
 @pytest.mark.parametrize(("make", "error", "message"), [
-    (lambda: AlphaStableNoise(0.0), ValueError, "stability: expected a number > 0"),
-    (lambda: AlphaStableNoise(2.1), ValueError, "stability: expected a number > 0.* <= 2"),
-    (lambda: AlphaStableNoise(1.5).covariance([0.0]), ValueError, "covariance: expected noise of finite variance"),
-    (lambda: AlphaStableNoise(1.5).trace([0.0]), ValueError, "trace: expected noise of finite variance"),
-    (lambda: AlphaStableNoise(1.5).constant_trace(2), ValueError, "constant_trace: expected noise of finite variance"),
+    (lambda: AlphaStable(0.0), ValueError, "stability: expected a number > 0"),
+    (lambda: AlphaStable(2.1), ValueError, "stability: expected a number > 0.* <= 2"),
+    (lambda: AlphaStable(1.5).covariance([0.0]), ValueError, "covariance: expected noise of finite variance"),
+    (lambda: AlphaStable(1.5).trace([0.0]), ValueError, "trace: expected noise of finite variance"),
+    (lambda: AlphaStable(1.5).constant_trace(2), ValueError, "constant_trace: expected noise of finite variance"),
     (lambda: RandomLinear([1.0], [1.0]), ValueError, "probabilities: expected two or more"),
     (lambda: RandomLinear([0.5, 0.6], [1.0, 2.0]), ValueError, "probabilities: expected two or more numbers > 0 of sum 1"),
     (lambda: RandomLinear([0.5, 0.5], [1.0, 2.0, 3.0]), ValueError, "curvatures: expected shape"),

@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from sdetheory.losses import FiniteSum, IsotropicNoise, Quadratic, RayleighQuotient, TangentNoise
+from sdetheory.losses import FiniteSum, Quadratic, RayleighQuotient
+from sdetheory.noises import Isotropic, Tangent
 from sdetheory.scaling_rule import scaling_limit, scaling_sweep
 from sdetheory.stats.estimates import Estimate
 from sdetheory.theory import svag
@@ -33,7 +34,7 @@ def test_the_limit_is_the_formula_with_the_error_of_its_arguments():
 
 
 def gaussian(k):
-    return RayleighQuotient([1.0, 1.0, 0.0, 0.0], TangentNoise(1.5 / np.sqrt(k)))
+    return RayleighQuotient([1.0, 1.0, 0.0, 0.0], Tangent(1.5 / np.sqrt(k)))
 
 
 @pytest.fixture(scope="module")
@@ -80,7 +81,7 @@ RUN = {"n_steps": 10, "n_paths": 4, "rng": 0, "batch_factors": [1, 2], **KNOWN}
     (lambda: scaling_sweep(gaussian, [1.0] * 4, **RUN | {"batch_factors": [1, 200]}), ValueError, "lr . weight_decay < 2"),
     (lambda: scaling_sweep(gaussian, [1.0] * 4, **RUN | {"n_paths": 1}), ValueError, "n_paths: expected an integer >= 2"),
     (lambda: scaling_sweep(lambda k: RayleighQuotient([1.0, 0.0]), [1.0, 1.0], **RUN), ValueError, "with gradient noise"),
-    (lambda: scaling_sweep(lambda k: Quadratic([1.0], IsotropicNoise(1.0)), [1.0], **RUN), ValueError, "scale-invariant"),
+    (lambda: scaling_sweep(lambda k: Quadratic([1.0], Isotropic(1.0)), [1.0], **RUN), ValueError, "scale-invariant"),
 ])
 def test_bad_input_is_refused_by_name(make, error, message):
     with pytest.raises(error, match=message):

@@ -19,9 +19,9 @@ from sdetheory.starts import Start
 x, y, mu = sympy.symbols("x y mu", real=True)
 OU = sdt.SDE([x], drift=[-0.7 * x], diffusion=[[0.4]])
 HESTON = sdt.SDE([x, y], drift=[0.1 * x, 1 - y], diffusion=[[x * sympy.sqrt(1 + y**2) / 2, 0], [0.1 * y, 0.3]])
-LOSS = sdt.losses.RayleighQuotient([1.0, 1.0, 0.0, 0.0, 0.0], noise=sdt.losses.TangentNoise(0.5))
+LOSS = sdt.losses.RayleighQuotient([1.0, 1.0, 0.0, 0.0, 0.0], noise=sdt.noises.Tangent(0.5))
 RULE = sdt.SGD(LOSS, lr=0.1, weight_decay=0.05, momentum=0.5)
-MATRIX = sdt.SGD(sdt.losses.RayleighQuotient(np.diag(np.arange(16.0)) + 0.1, noise=sdt.losses.TangentNoise(0.5)), lr=0.1)
+MATRIX = sdt.SGD(sdt.losses.RayleighQuotient(np.diag(np.arange(16.0)) + 0.1, noise=sdt.noises.Tangent(0.5)), lr=0.1)
 
 
 def ou(**options):

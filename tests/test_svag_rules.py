@@ -11,25 +11,17 @@ import pytest
 import sdetheory as sdt
 from sdetheory import random
 from sdetheory.dynamics import SVAG, NoisyGD, SingleBatchNearMiss
-from sdetheory.losses import (
-    AlphaStableNoise,
-    BatchNormLinear,
-    FiniteSum,
-    IsotropicNoise,
-    Quadratic,
-    RandomLinear,
-    RayleighQuotient,
-    TangentNoise,
-)
+from sdetheory.losses import BatchNormLinear, FiniteSum, Quadratic, RandomLinear, RayleighQuotient
+from sdetheory.noises import AlphaStable, Isotropic, Tangent
 
 EPS = np.finfo(float).eps
 LINEAR = RandomLinear([0.25, 0.5, 0.25], [1.0, 2.0, 0.5], [0.3, -0.4, 0.1])
 PLANE = RandomLinear([0.2, 0.5, 0.3], [[[2.0, 0.5], [0.5, 1.0]], [[1.0, -0.5], [-0.5, 0.5]], [[0.5, 0.0], [0.0, 3.0]]],
                      [[1.0, 0.0], [-0.5, 0.25], [0.0, -1.0]])
 SUM = FiniteSum([RayleighQuotient(a) for a in ([1.0, 0.0, 2.0], [0.0, 3.0, 1.0], [1.0, 1.0, -1.0])], batch_size=2)
-GAUSSIAN = RayleighQuotient([1.0, 0.5, 0.0], TangentNoise([0.5, 1.0, 0.0]))
+GAUSSIAN = RayleighQuotient([1.0, 0.5, 0.0], Tangent([0.5, 1.0, 0.0]))
 BATCHES = sdt.losses.REGISTRY["bn_linear_minibatch"]()
-STABLE = Quadratic([1.0, 0.5], AlphaStableNoise(1.6, scale=0.3))
+STABLE = Quadratic([1.0, 0.5], AlphaStable(1.6, scale=0.3))
 START = {1: [1.5], 2: [1.0, -0.5], 3: [1.0, -0.5, 0.75]}
 STEPS, PATHS, SEED = 5, 12, 7
 
@@ -153,5 +145,5 @@ def test_bad_input_is_refused_by_name(make, error, message):
 
 
 def test_isotropic_noise_needs_no_twin():
-    assert NoisyGD(Quadratic([1.0], IsotropicNoise(0.5)), lr=0.1).program().noise[0].kind == "normal"
+    assert NoisyGD(Quadratic([1.0], Isotropic(0.5)), lr=0.1).program().noise[0].kind == "normal"
     assert isinstance(BATCHES, BatchNormLinear)

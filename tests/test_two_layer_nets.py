@@ -5,8 +5,7 @@ import pytest
 
 import sdetheory as sdt
 from sdetheory.dynamics.kernel_recursion import KernelRecursion
-from sdetheory.losses.two_layer_linear import TwoLayerLinear
-from sdetheory.losses.two_layer_relu import TwoLayerReLU
+from sdetheory.losses.two_layer_net import TwoLayerLinear, TwoLayerReLU
 from sdetheory.losses.uv_model import UVModel
 from sdetheory.theory import catapult
 

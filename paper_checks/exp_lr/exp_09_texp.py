@@ -45,7 +45,7 @@ UNEQUAL = (0.05, 0.05)  # lr and decay of the pair without momentum
 
 # Second part: an ensemble with gradients of pure noise (the setting of ILR-3), started at the boundary.
 DIM, SCALE, MOMENTUM, LR = 16, 0.5, 0.9, 0.1
-PURE_NOISE = sdt.losses.RayleighQuotient([0.0] * DIM, noise=sdt.losses.TangentNoise(SCALE))
+PURE_NOISE = sdt.losses.RayleighQuotient([0.0] * DIM, noise=sdt.noises.Tangent(SCALE))
 # y = η_Iλ/(1−μ)² is a quarter of the ratio of the fast clock to the slow one: to leading order in y the offset is there at once
 # and fades slowly. The bias at y is bounded from the run at 2y, and is a few y; at the times 1 and 2 of the slow clock the fast
 # one has left e^{−1/(4y)} < 4e-6 of α − z1.

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 DIM, SCALE, LR = 16, 0.5, 0.1
-LOSS = sdt.losses.RayleighQuotient([0.0] * DIM, noise=sdt.losses.TangentNoise(SCALE))
+LOSS = sdt.losses.RayleighQuotient([0.0] * DIM, noise=sdt.noises.Tangent(SCALE))
 TRACE = SCALE**2 * (DIM - 1)
 MOMENTA = (0.0, 0.9)
 # λ_e/(1−μ) of the fine run, 2 RATE of the coarse one: a relative bias of order RATE/(1−μ), 1 %, at 0.9. A unit of the clock

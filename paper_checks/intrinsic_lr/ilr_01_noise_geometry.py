@@ -18,7 +18,8 @@ from numpy.typing import NDArray
 import sdetheory as sdt
 from sdetheory.claims import Claim, Control, Resolution, Run
 from sdetheory.evidence import Exact
-from sdetheory.losses import REGISTRY, BatchNormLinear, FixedLengthNoise, Loss, RayleighQuotient
+from sdetheory.losses import REGISTRY, BatchNormLinear, Loss, RayleighQuotient
+from sdetheory.noises import FixedLength
 from sdetheory.sphere import normalise
 from sdetheory.theory import intrinsic_lr as ilr
 
@@ -35,7 +36,7 @@ NAMES = ("radial part", "distance from c^-2")
 def losses() -> dict[str, Loss]:
     """Every loss of the library with noise, scale-invariant sample by sample, and one with noise of fixed length."""
     found = {name: make() for name, make in REGISTRY.items()}
-    found["fixed_length"] = RayleighQuotient([1.0, 0.0, 2.0, 0.5], noise=FixedLengthNoise(0.5))
+    found["fixed_length"] = RayleighQuotient([1.0, 0.0, 2.0, 0.5], noise=FixedLength(0.5))
     return {name: loss for name, loss in found.items()
             if loss.scale_invariant and loss.noise is not None and loss.noise.scale_invariant}
 

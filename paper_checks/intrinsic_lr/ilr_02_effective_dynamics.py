@@ -30,8 +30,8 @@ LR, DECAY = 0.2, 0.05
 RATE = LR * DECAY
 EIGENVALUES = [0.3, 0.1, 0.0]
 VARIANCES = np.array([0.3, 0.1, 0.1])
-UNEQUAL = sdt.losses.RayleighQuotient(EIGENVALUES, noise=sdt.losses.TangentNoise(VARIANCES))
-EQUAL = sdt.losses.RayleighQuotient(EIGENVALUES, noise=sdt.losses.TangentNoise(np.full(3, VARIANCES.mean())))
+UNEQUAL = sdt.losses.RayleighQuotient(EIGENVALUES, noise=sdt.noises.Tangent(VARIANCES))
+EQUAL = sdt.losses.RayleighQuotient(EIGENVALUES, noise=sdt.noises.Tangent(np.full(3, VARIANCES.mean())))
 AVERAGE = VARIANCES.sum() * (1 - 1 / 3)  # of Tr Sigma over the sphere
 POLE = np.array([0.8, 0.0, 0.6])
 REST = (LR**2 * ilr.equilibrium_gamma(intrinsic_lr=RATE, noise_trace=AVERAGE)) ** 0.25  # the norm at rest

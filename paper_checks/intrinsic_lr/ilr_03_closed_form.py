@@ -49,7 +49,7 @@ MEAN, SQUARE = 0.02, 0.05**2  # promised: 2 % in the mean of gamma, 5 % in its r
 
 def ambient(seed: Any, variances: NDArray[np.float64], n: int, coarsened: int) -> tuple[NDArray[np.float64], ...]:
     """Times (saves,), gamma (paths, saves) and Tr Σ(Ŵ) (paths, saves) of the ambient SDE at step h or a multiple."""
-    loss = sdt.losses.RayleighQuotient(VALLEY, noise=sdt.losses.TangentNoise(variances))
+    loss = sdt.losses.RayleighQuotient(VALLEY, noise=sdt.noises.Tangent(variances))
     h = T / STEPS
     runs = sdt.simulate(sdt.dynamics.SGDSDE(loss, lr=LR, weight_decay=DECAY), START, n_steps=STEPS // coarsened,
                         dt=coarsened * h, brownian_dt=h, n_paths=n, observe=["sq_norm", "direction"],

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 DIM, SCALE = 11, 0.5  # noise of 10 tangent directions: sigma^2 = s^2 (d - 1) is 10 % away from s^2 d
-LOSS = sdt.losses.RayleighQuotient([1.0] * 5 + [0.0] * 6, noise=sdt.losses.TangentNoise(SCALE))
+LOSS = sdt.losses.RayleighQuotient([1.0] * 5 + [0.0] * 6, noise=sdt.noises.Tangent(SCALE))
 TRACE = SCALE**2 * (DIM - 1)
 PAIRS = ((0.1, 0.1), (0.4, 0.025), (0.4, 0.1))  # (lr, weight decay): lambda_e = 0.01, 0.01, 0.04
 STARTS = (1.75, 0.25)  # gamma_0 / gamma_inf: as far above as below

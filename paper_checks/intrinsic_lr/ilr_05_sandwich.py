@@ -54,7 +54,7 @@ def bounds(time: NDArray[np.float64], tighter: float) -> tuple[NDArray[np.float6
 def paths(case: str, dynamics: Any, observe: str, seed: Any, n: int, coarsened: int = 1) -> Any:
     """Times (saves,) and the observable (paths, saves) at step h or a multiple of it."""
     eigenvalues, direction = CASES[case]
-    loss = sdt.losses.RayleighQuotient(eigenvalues, noise=sdt.losses.TangentNoise(VARIANCES))
+    loss = sdt.losses.RayleighQuotient(eigenvalues, noise=sdt.noises.Tangent(VARIANCES))
     start = np.array(direction) * (LR**2 * GAMMA_0) ** 0.25
     h = TIMES[-1] / STEPS
     runs = sdt.simulate(dynamics(loss, lr=LR, weight_decay=DECAY), start, n_steps=STEPS // coarsened, dt=coarsened * h,

@@ -4,7 +4,7 @@ r"""ILR-6: the norm of SGD itself, step by step, when the stochastic gradient ha
           r_*^2 = \frac{\eta S}{\lambda(2-\eta\lambda)}, \qquad
           \frac{dr'}{dr}\Big|_{r_*} = 1 - 4\eta\lambda + 2(\eta\lambda)^2
 
-Random signs on a frame of the tangent space of S³ (`FixedLengthNoise`) make S one number in every draw: w is random and
+Random signs on a frame of the tangent space of S³ (`FixedLength`) make S one number in every draw: w is random and
 its norm is not, so the law is exact to rounding, path by path. Clock: steps.
 """
 
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 DIM, SCALE = 4, 0.5
-LOSS = sdt.losses.RayleighQuotient([0.0] * DIM, noise=sdt.losses.FixedLengthNoise(SCALE))
+LOSS = sdt.losses.RayleighQuotient([0.0] * DIM, noise=sdt.noises.FixedLength(SCALE))
 RULE = sdt.SGD(LOSS, lr=0.1, weight_decay=0.05)  # both are swept
 S = SCALE**2 * (DIM - 1)
 LRS, DECAYS = (0.1, 0.4), (0.05, 0.5, 3.0)  # lambda_e from 0.005, where the SDE is near, to 1.2, where nothing is small

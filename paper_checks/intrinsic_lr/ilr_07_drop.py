@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 KAPPA, LR, DIM, SCALE = 10, 0.1, 16, 0.5
-LOSS = sdt.losses.RayleighQuotient([0.0] * DIM, noise=sdt.losses.TangentNoise(SCALE))
+LOSS = sdt.losses.RayleighQuotient([0.0] * DIM, noise=sdt.noises.Tangent(SCALE))
 TRACE = SCALE**2 * (DIM - 1)
 RATE = 0.002  # lambda_e of the fine run; 2 RATE in the coarse one. A relative bias of order lambda_e, about 0.5 %
 

@@ -22,7 +22,7 @@ from sdetheory.theory import intrinsic_lr as ilr
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-LOSS = sdt.losses.RayleighQuotient([2.0, 1.0, 0.5, 0.0, 0.0], noise=sdt.losses.TangentNoise(0.5))
+LOSS = sdt.losses.RayleighQuotient([2.0, 1.0, 0.5, 0.0, 0.0], noise=sdt.noises.Tangent(0.5))
 LR, DECAY, MOMENTUM = 0.2, 0.05, 0.9
 STEPS, DROP, EVERY = 600, 300, 5  # the learning rate is divided by 4 at step DROP
 FACTORS = (1.25, 3.0, 0.1, 100.0)

@@ -57,7 +57,7 @@ def simulation(run: Run) -> dict[str, Any]:
     """Everything in units of its prediction."""
     balance, step, norm, angle, gaps = [], [], [], [], []
     for dim, seed in zip(DIMS, run.rng.spawn(len(DIMS)), strict=True):
-        loss = sdt.losses.RayleighQuotient([0.0] * dim, noise=sdt.losses.TangentNoise(SCALE))
+        loss = sdt.losses.RayleighQuotient([0.0] * dim, noise=sdt.noises.Tangent(SCALE))
         rule = sdt.SGD(loss, lr=LR, weight_decay=DECAY, momentum=MOMENTUM)
         rest = _sq_norm(dim)
         runs = sdt.simulate(rule, loss.sample_sphere(rest**0.5), n_steps=STEPS + 1, n_paths=run.paths(PATHS),

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 EIGENVALUE, RANK, DIM, SCALE = 1.0, 3, 8, 0.5
-LOSS = sdt.losses.RayleighQuotient([EIGENVALUE] * RANK + [0.0] * (DIM - RANK), noise=sdt.losses.TangentNoise(SCALE))
+LOSS = sdt.losses.RayleighQuotient([EIGENVALUE] * RANK + [0.0] * (DIM - RANK), noise=sdt.noises.Tangent(SCALE))
 TRACE = SCALE**2 * (DIM - 1)
 GIVEN = {"eigenvalue": EIGENVALUE, "rank": RANK, "dim": DIM}
 

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 DIM, SCALE = 5, 0.5
-LOSS = sdt.losses.RayleighQuotient([0.0] * DIM, noise=sdt.losses.TangentNoise(SCALE))
+LOSS = sdt.losses.RayleighQuotient([0.0] * DIM, noise=sdt.noises.Tangent(SCALE))
 TRACE = SCALE**2 * (DIM - 1)
 DEGREES = np.array([1, 2, 3])
 EFFECTIVE = 0.1

@@ -29,9 +29,9 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 WELLS, DEPTH, SCALE = 2, 0.5, 1.0  # curvature 1 at wells and tops, so the flow time 1 relaxes a well
-LOSS = sdt.losses.MultiWell(WELLS, DEPTH, noise=sdt.losses.TangentNoise(SCALE))
+LOSS = sdt.losses.MultiWell(WELLS, DEPTH, noise=sdt.noises.Tangent(SCALE))
 ASYMMETRY = 0.5
-UNEQUAL = sdt.losses.MultiWell(WELLS, DEPTH, ASYMMETRY, noise=sdt.losses.TangentNoise(SCALE))
+UNEQUAL = sdt.losses.MultiWell(WELLS, DEPTH, ASYMMETRY, noise=sdt.noises.Tangent(SCALE))
 BARRIERS = np.array([2.5, 3.5, 4.25, 5.0])  # Delta L / T
 RATES_STEP, LOSS_STEP = 0.1, 0.05  # of the flow time
 

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 # the minima are one connected sphere: no barrier keeps the past (ILR-12)
-LOSS = sdt.losses.RayleighQuotient([1.0] * 3 + [0.0] * 5, noise=sdt.losses.TangentNoise(0.5))
+LOSS = sdt.losses.RayleighQuotient([1.0] * 3 + [0.0] * 5, noise=sdt.noises.Tangent(0.5))
 LR, DECAY = 0.1, 0.2  # from T on
 RATE = LR * DECAY
 CHANGE = 1000  # T

@@ -40,9 +40,9 @@ def at_rest(process: str, *, curvature: float, weight_decay: float, n_paths: int
 
     The norm forgets its start by exp(-4 lr weight_decay) a step, its half is 8 such times; the direction is faster.
     """
-    signs = sdt.losses.FixedLengthNoise(NOISE_SCALE)
+    signs = sdt.noises.FixedLength(NOISE_SCALE)
     loss = sdt.losses.RayleighQuotient([0.0] + [curvature] * (DIM - 1),
-                                       signs if process == "SGD" else sdt.losses.TangentNoise(NOISE_SCALE))
+                                       signs if process == "SGD" else sdt.noises.Tangent(NOISE_SCALE))
     rest = ilr.equilibrium_sq_norm(lr=LR, weight_decay=weight_decay, noise_trace=NOISE_TRACE)
     start = rest**0.5 * np.eye(DIM)[0]
     half = round(8 / (4 * LR * weight_decay))

@@ -40,7 +40,7 @@ POWERS = (1, 2, 3, 4)
 FITTED = tuple(2**k for k in range(5, 10))  # 1/l and the next term 1/l^2 apart by more than the 0.05 of the slope
 
 CURVATURE, NOISE, ANGLE = 4.0, 1.0, 0.2  # lr a = 1 at the start, on the flank of a top: SGD is far from the SDE there
-CIRCLE = sdt.losses.RayleighQuotient([CURVATURE, 0.0], noise=sdt.losses.FixedLengthNoise(NOISE))
+CIRCLE = sdt.losses.RayleighQuotient([CURVATURE, 0.0], noise=sdt.noises.FixedLength(NOISE))
 CIRCLE_START = np.array([np.cos(ANGLE), np.sin(ANGLE)])
 SIMULATED = (4, 8, 16, 32)
 MODES = 40

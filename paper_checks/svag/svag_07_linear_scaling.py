@@ -42,7 +42,7 @@ RHO = 0.04
 
 def sweep(run: Run) -> Any:
     """R, G, N at (kappa B, kappa lr), from the second half of the run."""
-    return scaling_sweep(lambda k: sdt.losses.RayleighQuotient(EIGENVALUES, sdt.losses.TangentNoise((TRACE / 3 / k) ** 0.5)),
+    return scaling_sweep(lambda k: sdt.losses.RayleighQuotient(EIGENVALUES, sdt.noises.Tangent((TRACE / 3 / k) ** 0.5)),
                          START, lr=LR, weight_decay=DECAY, batch_factors=FACTORS, n_steps=STEPS,
                          n_paths=run.paths(PATHS), similarity=SIMILARITY, rng=run.rng.spawn(1)[0])
 

@@ -53,7 +53,7 @@ def standard_median(stability: float) -> float:
 
 def rule(curvature: float, stability: float, scale: float, amplification: int) -> Any:
     """SVAG on ½ curvature x² with stable gradient noise."""
-    noise = sdt.losses.AlphaStableNoise(stability, scale=scale)
+    noise = sdt.noises.AlphaStable(stability, scale=scale)
     return sdt.dynamics.SVAG(sdt.losses.Quadratic([curvature], noise), lr=LR, amplification=amplification)
 
 

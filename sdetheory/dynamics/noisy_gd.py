@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from ..engine import Rows, block_function
-from ..losses import MinibatchNoise
+from ..noises import Minibatch
 from .rule_step import RuleStep
 from .sgd import sgd_step
 from .update_rule import UpdateRule
@@ -93,7 +93,7 @@ class NoisyGD(UpdateRule):
         noise = loss.noise
         if noise is None or noise.kind == "normal":
             return
-        if not (isinstance(noise, MinibatchNoise) or hasattr(noise, "gaussian")):
+        if not (isinstance(noise, Minibatch) or hasattr(noise, "gaussian")):
             raise ValueError(f"loss: NoisyGD needs gradient noise with a known Gaussian twin of the same covariance, got "
                              f"{noise!r}; use SGD, or give the noise a property `gaussian`")
 
@@ -102,7 +102,7 @@ class NoisyGD(UpdateRule):
         noise = self.loss.noise
         if noise is None or noise.kind == "normal":
             g = s.stochastic_gradient()
-        elif isinstance(noise, MinibatchNoise):
+        elif isinstance(noise, Minibatch):
             g = self._of_all_samples(s, noise)
         else:
             g, twin = s.block(), noise.gaussian  # type: ignore[attr-defined]
@@ -110,7 +110,7 @@ class NoisyGD(UpdateRule):
             s.call(twin.kernel, s.w, s.draw("normal", twin.components(self.dim)), g)
         s.call(sgd_step, s.w, g, s.lr, s.weight_decay)
 
-    def _of_all_samples(self, s: RuleStep, noise: MinibatchNoise) -> Rows:
+    def _of_all_samples(self, s: RuleStep, noise: Minibatch) -> Rows:
         """∇L + ξ from the gradients of all n samples and n normals ζ."""
         n = noise.n_samples
         g, of_sample, chosen, mean = s.block(), s.block(), s.scratch(1), s.scratch_row()

@@ -63,7 +63,7 @@ class SGD(UpdateRule):
     Examples
     --------
     >>> import sdetheory as sdt
-    >>> loss = sdt.losses.RayleighQuotient([1.0, 0.0, 0.0], noise=sdt.losses.TangentNoise(0.5))
+    >>> loss = sdt.losses.RayleighQuotient([1.0, 0.0, 0.0], noise=sdt.noises.Tangent(0.5))
     >>> rule = sdt.SGD(loss, lr=0.1, weight_decay=0.05)
     >>> runs = sdt.simulate(rule, [1.0, 1.0, 0.0], n_steps=100, n_paths=4, observe=["sq_norm"], rng=0)
     >>> runs.sq_norm.shape

@@ -51,7 +51,7 @@ class SGDSDE(UpdateRule):
     Examples
     --------
     >>> import sdetheory as sdt
-    >>> loss = sdt.losses.RayleighQuotient([1.0, 0.0, 0.0], noise=sdt.losses.TangentNoise(0.5))
+    >>> loss = sdt.losses.RayleighQuotient([1.0, 0.0, 0.0], noise=sdt.noises.Tangent(0.5))
     >>> sde = sdt.dynamics.SGDSDE(loss, lr=0.1, weight_decay=0.05)
     >>> sdt.simulate(sde, [1.0, 0.0, 0.0], t1=10, dt=0.5, n_paths=8, observe="sq_norm", rng=0).sq_norm.shape
     (8, 1)

@@ -7,6 +7,7 @@ what names a function is its *fingerprint*, a hash of everything that decides wh
 from __future__ import annotations
 
 import hashlib
+import inspect
 import pickle
 import types
 from collections.abc import Callable, Iterator
@@ -33,6 +34,11 @@ class CompiledLater:
     def inlined(self) -> bool:
         """Whether it is a lane function, copied into the loop that calls it."""
         return bool(self.options.get("forceinline"))
+
+    @property
+    def text(self) -> str:
+        """The source of the function, for `lane_code` to read; an OSError where there is none."""
+        return inspect.getsource(self.py_func)
 
     @cached_property
     def dispatcher(self) -> Any:

@@ -8,7 +8,6 @@ Whatever is not so simple is `NotSimple`, and goes to Numba.
 from __future__ import annotations
 
 import ast
-import inspect
 import math
 import textwrap
 from collections.abc import Callable, Mapping
@@ -78,9 +77,9 @@ def _definition(text: str) -> ast.FunctionDef:
 
 
 @cache
-def _source_of(function: Any) -> ast.FunctionDef:
+def _source_of(function: CompiledLater) -> ast.FunctionDef:
     try:
-        return _definition(inspect.getsource(function))
+        return _definition(function.text)
     except (OSError, SyntaxError, TypeError) as error:
         raise NotSimple(f"no source: {error}") from None
 
@@ -273,7 +272,7 @@ class _Writer:
         if isinstance(function, CompiledLater):
             if "fastmath" in function.options:
                 raise NotSimple(f"{name}, whose sums may be reassociated")
-            return _Writer(self.k, _source_of(function.py_func), arguments, function.py_func.__globals__).function()
+            return _Writer(self.k, _source_of(function), arguments, function.py_func.__globals__).function()
         if name == "prefer_512":
             return None
         if name == "per_lane":

@@ -1,33 +1,26 @@
-"""Losses and gradient noises, one file each; a new loss is one file and one line of `REGISTRY`."""
+"""Losses, one formula a file; a new loss is one file and one line of `REGISTRY`."""
 
 from collections.abc import Callable
 
 import numpy as np
 
-from .alpha_stable_noise import AlphaStableNoise
+from ..noises import Isotropic, Tangent
 from .bn_linear import BatchNormLinear
 from .finite_sum import FiniteSum
-from .fixed_length_noise import FixedLengthNoise
-from .gradient_noise import GradientNoise
-from .isotropic_noise import IsotropicNoise
+from .formula_loss import FormulaLoss
 from .loss import Loss
-from .minibatch_noise import MinibatchNoise
 from .multi_well import MultiWell, double_well
 from .quadratic import Quadratic
 from .random_linear import RandomLinear
-from .random_linear_noise import FiniteLawNoise, GaussianLinearNoise
 from .rayleigh_quotient import RayleighQuotient
 from .sphere_quartic import SphereQuartic, axis_wells
-from .tangent_noise import TangentNoise
 from .toy_fraction import toy_fraction
-from .two_layer_linear import TwoLayerLinear
-from .two_layer_relu import TwoLayerReLU
+from .two_layer_net import TwoLayerLinear, TwoLayerReLU
 from .uv_model import UVModel
 
-__all__ = ["NOISES", "REGISTRY", "AlphaStableNoise", "BatchNormLinear", "FiniteLawNoise", "FiniteSum",
-           "FixedLengthNoise", "GaussianLinearNoise", "GradientNoise", "IsotropicNoise", "Loss", "MinibatchNoise",
-           "MultiWell", "Quadratic", "RandomLinear", "RayleighQuotient", "SphereQuartic",
-           "TangentNoise", "TwoLayerLinear", "TwoLayerReLU", "UVModel", "axis_wells", "double_well", "toy_fraction"]
+__all__ = ["REGISTRY", "BatchNormLinear", "FiniteSum", "FormulaLoss", "Loss", "MultiWell", "Quadratic", "RandomLinear",
+           "RayleighQuotient", "SphereQuartic", "TwoLayerLinear", "TwoLayerReLU", "UVModel", "axis_wells", "double_well",
+           "toy_fraction"]
 
 _MATRIX = np.array([[2.0, 0.5, -0.25, 0.0], [0.5, 1.0, 0.125, -0.5],
                     [-0.25, 0.125, -1.0, 0.75], [0.0, -0.5, 0.75, 0.5]])
@@ -38,8 +31,8 @@ _LABELS = np.array([1.0, 1.0, -1.0, -1.0, -1.0, 1.0, 1.0, -1.0])
 
 #: Small examples by name: every loss here passes the tests of its derivatives, kernels and scale invariance.
 REGISTRY: dict[str, Callable[[], Loss]] = {
-    "rayleigh_quotient_diagonal": lambda: RayleighQuotient([3.0, 1.0, 0.5, 0.0, -0.25], TangentNoise(0.5)),
-    "rayleigh_quotient_matrix": lambda: RayleighQuotient(_MATRIX, TangentNoise([0.5, 1.0, 0.0, 2.0])),
+    "rayleigh_quotient_diagonal": lambda: RayleighQuotient([3.0, 1.0, 0.5, 0.0, -0.25], Tangent(0.5)),
+    "rayleigh_quotient_matrix": lambda: RayleighQuotient(_MATRIX, Tangent([0.5, 1.0, 0.0, 2.0])),
     "toy_fraction": toy_fraction,
     "sphere_quartic": lambda: SphereQuartic([1.0, -2.0, 0.5], offset=0.25),
     "axis_wells": lambda: axis_wells(4, depth=0.5),
@@ -59,14 +52,5 @@ REGISTRY: dict[str, Callable[[], Loss]] = {
     "random_linear": lambda: RandomLinear([0.25, 0.75], [-2.0, 3.0], [0.5, -1.0]),
     "random_linear_matrices": lambda: RandomLinear([0.2, 0.5, 0.3], [np.diag(a) + _MATRIX[:3, :3] for a in _SPECTRA],
                                                    _SPECTRA[::-1]),
-    "quadratic": lambda: Quadratic([1.0, 0.5, 2.0], IsotropicNoise(0.5)),
-}
-
-#: Gradient noises ξ = A(w) z, z of unit covariance, by name, with the dimension they are for: A is a root of the stated covariance.
-NOISES: dict[str, tuple[int, Callable[[], GradientNoise]]] = {
-    "tangent": (3, lambda: TangentNoise(0.5)),
-    "tangent_diagonal": (3, lambda: TangentNoise([0.25, 0.0, 2.0])),
-    "tangent_matrix": (4, lambda: TangentNoise(_MATRIX @ _MATRIX)),
-    "isotropic": (3, lambda: IsotropicNoise(0.5)),
-    "fixed_length": (4, lambda: FixedLengthNoise(0.5)),
+    "quadratic": lambda: Quadratic([1.0, 0.5, 2.0], Isotropic(0.5)),
 }

@@ -22,10 +22,10 @@ import sympy
 from numpy.typing import ArrayLike, NDArray
 
 from ..engine import BlockFunction
+from ..noises.minibatch import Minibatch
 from ..validation import finite_array, integer, number
 from .bn_linear_kernels import batch_gradient, drawn_batch_gradient, mean_value
 from .loss import Loss
-from .minibatch_noise import MinibatchNoise
 
 __all__ = ["BatchNormLinear"]
 
@@ -84,7 +84,7 @@ class BatchNormLinear(Loss):
         if (np.ptp(self.inputs, axis=1).max(axis=-1) == 0.0).any():
             raise ValueError("inputs: expected samples that differ within each batch, got equal ones; reorder them")
         self.link, self.margin, self.gain = link, number("margin", margin), number("gain", gain, above=0)
-        noise = None if batch_size is None else MinibatchNoise(self.sample_gradients, n // size, 1, True)
+        noise = None if batch_size is None else Minibatch(self.sample_gradients, n // size, 1, True)
         super().__init__(dim, noise)
 
     def value(self, w: ArrayLike) -> NDArray[np.float64]:

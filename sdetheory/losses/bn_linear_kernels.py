@@ -1,5 +1,9 @@
 r"""Block functions of the batch-normalised linear classifier; see `bn_linear` for the formulas.
 
+.. math:: u = (z - \bar z)/s, \qquad \partial L_b/\partial z = (a - \bar a - u\,\overline{au})/s
+
+By hand: a formula on rows sums over the weights, and these sum over the samples of a batch too, which each lane may choose.
+
 Scratch for batches of B samples, 2B + 3 rows: z, then u, then ∂L_b/∂z in rows 0 … B − 1; the labels, then a, in
 B … 2B − 1; sums after. `link` is 0 for the logistic loss, 1 for the squared hinge.
 """

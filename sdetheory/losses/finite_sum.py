@@ -16,9 +16,9 @@ import sympy
 from numpy.typing import ArrayLike, NDArray
 
 from ..engine import BlockFunction
+from ..noises.minibatch import Minibatch
 from ..validation import integer
 from .loss import Loss
-from .minibatch_noise import MinibatchNoise
 
 __all__ = ["FiniteSum"]
 
@@ -49,7 +49,7 @@ class FiniteSum(Loss):
     0.28125
     """
 
-    noise: MinibatchNoise
+    noise: Minibatch
 
     def __init__(self, losses: Sequence[Any], batch_size: int = 1) -> None:
         self.losses = tuple(losses)
@@ -69,7 +69,7 @@ class FiniteSum(Loss):
         batch = integer("batch_size", batch_size, at_least=1)
         self.scale_invariant = self.losses[0].scale_invariant  # type: ignore[misc]
         super().__init__(self.losses[0].dim,
-                         MinibatchNoise(self.sample_gradients, len(self.losses), batch, self.scale_invariant))
+                         Minibatch(self.sample_gradients, len(self.losses), batch, self.scale_invariant))
         self.mean = kind.mean_of(self.losses)
 
     def sample_gradients(self, w: ArrayLike) -> NDArray[np.float64]:
@@ -105,7 +105,7 @@ class FiniteSum(Loss):
     @property
     def stochastic_gradient_kernel(self) -> BlockFunction:
         """f(W, U, G, S, *constants): G ← the minibatch gradient for the uniforms U (B, lanes)."""
-        return type(self.losses[0]).minibatch_kernel(self.losses)
+        return type(self.losses[0]).minibatch_kernel(self.losses, self.noise.batch_size)
 
     def __repr__(self) -> str:
         return f"FiniteSum({len(self.losses)} x {type(self.losses[0]).__name__}, batch_size={self.noise.batch_size})"

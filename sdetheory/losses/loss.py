@@ -9,23 +9,26 @@ It is *scale-invariant* if :math:`L(cw) = L(w)` for c > 0; then (EXP-1)
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
-from typing import ClassVar
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 import sympy
 from numpy.typing import ArrayLike, NDArray
 
 from ..engine import BlockFunction
+from ..noises.gradient_noise import GradientNoise
 from ..starts import UniformSphere
-from ..validation import finite_array, integer
-from .gradient_noise import GradientNoise
+from ..validation import finite_array, integer, nonzero
+
+if TYPE_CHECKING:
+    from .own import OwnLoss
 
 __all__ = ["Loss"]
 
 
 class Loss(ABC):
-    """A loss on R^dim; a subclass gives the formula three times: NumPy (the oracle), kernels, SymPy.
+    """A loss on R^dim: its readings in NumPy (the oracle), in SymPy and as kernels; `FormulaLoss` makes them of one formula.
 
     Parameters
     ----------
@@ -42,9 +45,47 @@ class Loss(ABC):
         if noise is not None:
             if not isinstance(noise, GradientNoise):
                 raise TypeError(f"noise: expected a gradient noise or None, got {noise!r}; "
-                                "pass e.g. noise=losses.TangentNoise(0.5)")
+                                "pass e.g. noise=noises.Tangent(0.5)")
             noise.components(self.dim)
         self.noise = noise
+
+    @classmethod
+    def of(cls, formula: Callable[..., Any] | sympy.Expr, symbols: Sequence[sympy.Symbol] | None = None, *, dim: int | None = None,
+           noise: GradientNoise | None = None, scale_invariant: bool | None = None) -> OwnLoss:
+        """A loss of one's own, with all its readings: NumPy, SymPy, kernels, and the derived gradient and Hessian.
+
+        Parameters
+        ----------
+        formula : callable (w) or SymPy expression
+            L(w): a function of a row of weights, written with `total(x)` for a sum over components, arithmetic and NumPy's
+            functions (see `engine.rows`), or an expression in `symbols`.
+        symbols : sequence of symbols
+            For an expression: one a weight, in order.
+        dim : int
+            For a function: d ≥ 1.
+        noise : GradientNoise, optional
+            Of the stochastic gradient.
+        scale_invariant : bool, optional
+            Whether L(cw) = L(w) for c > 0; found out unless told.
+
+        Raises
+        ------
+        TypeError, ValueError
+            For a formula that has something without a kernel, or `scale_invariant=True` for a loss that is not.
+
+        Examples
+        --------
+        >>> from sdetheory.engine.rows import total
+        >>> loss = Loss.of(lambda w: total(w**4) / total(w**2)**2, dim=2)
+        >>> loss.scale_invariant, float(loss.value([1.0, 1.0])), loss.gradient([1.0, 0.0])
+        (True, 0.5, array([0., 0.]))
+        >>> x, y = sympy.symbols("x y")
+        >>> Loss.of(x**2 * y + y**4, [x, y])
+        Loss.of(x**2*y + y**4, dim=2)
+        """
+        from .own import OwnLoss
+
+        return OwnLoss(formula, symbols, dim=dim, noise=noise, scale_invariant=scale_invariant)
 
     @abstractmethod
     def value(self, w: ArrayLike) -> NDArray[np.float64]:
@@ -85,11 +126,11 @@ class Loss(ABC):
             return 0.0
         if not self.noise.scale_invariant:
             raise ValueError(f"noise_trace: expected scale-invariant noise (ILR-1), got {self.noise!r}; "
-                             "use losses.TangentNoise, or noise.trace(w) at a point")
+                             "use noises.Tangent, or noise.trace(w) at a point")
         trace = self.noise.constant_trace(self.dim)
         if trace is None:
             raise ValueError(f"noise_trace: expected noise of one trace in every direction, got {self.noise!r}; "
-                             "use noise.trace(w) at a point, or TangentNoise of one scale")
+                             "use noise.trace(w) at a point, or Tangent of one scale")
         return trace
 
     def sample_sphere(self, radius: float = 1.0) -> UniformSphere:
@@ -98,16 +139,14 @@ class Loss(ABC):
 
     def check_start(self, w0: ArrayLike) -> None:
         """Refuse weights (..., d) that no process can start from: not finite, or 0 for a scale-invariant loss."""
-        start = self._weights(finite_array("w0", w0), "w0")
-        if self.scale_invariant and not np.all(np.any(start != 0.0, axis=-1)):
-            raise ValueError(f"w0: expected weights other than 0, where {type(self).__name__} is not defined, "
-                             "got a zero vector; start e.g. from loss.sample_sphere()")
+        self._weights(finite_array("w0", w0), "w0")
 
     def _weights(self, w: ArrayLike, name: str = "w") -> NDArray[np.float64]:
+        """The weights as an array (..., d); refuses the point 0 for a loss that is not defined there."""
         array = np.asarray(w, dtype=np.float64)
         if array.ndim == 0 or array.shape[-1] != self.dim:
             raise ValueError(f"{name}: expected shape (..., {self.dim}), got {array.shape}; weights go last")
-        return array
+        return nonzero(name, array, type(self).__name__) if self.scale_invariant else array
 
     def _symbols(self, w: Sequence[sympy.Expr]) -> sympy.Matrix:
         if len(w) != self.dim:

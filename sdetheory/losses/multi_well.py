@@ -10,62 +10,47 @@ at most −m²/2, the right side's at least −|β|/(1 − |β|), so for |β| < 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
-import sympy
 from numpy.typing import ArrayLike, NDArray
 from scipy.optimize import brentq
 
-from ..engine import BlockFunction, block_function
+from ..engine.rows import component, joined, sqrt
+from ..noises.gradient_noise import GradientNoise
 from ..validation import integer, number
-from .gradient_noise import GradientNoise
-from .loss import Loss
+from .formula_loss import FormulaLoss
 from .rayleigh_quotient import RayleighQuotient
 
 __all__ = ["MultiWell", "double_well"]
 
 
-@block_function
-def powers(W, S, m):
-    """S ← 1/r, cos θ, sin θ, cos mθ, sin mθ."""
-    _, lanes = W.shape
-    for lane in range(lanes):
-        inverse = 1.0 / np.sqrt(W[0, lane] * W[0, lane] + W[1, lane] * W[1, lane])
-        S[0, lane] = inverse
-        S[1, lane] = W[0, lane] * inverse
-        S[2, lane] = W[1, lane] * inverse
-        S[3, lane] = S[1, lane]
-        S[4, lane] = S[2, lane]
-    for _ in range(int(m) - 1):
-        for lane in range(lanes):
-            p, q = S[3, lane], S[4, lane]
-            S[3, lane] = p * S[1, lane] - q * S[2, lane]
-            S[4, lane] = p * S[2, lane] + q * S[1, lane]
+def circle(w: Any, m: int) -> tuple[Any, Any, Any, Any, Any]:
+    """1/r, cos θ, sin θ, cos mθ, sin mθ."""
+    x, y = component(w, 0), component(w, 1)
+    inverse = 1.0 / sqrt(x * x + y * y)
+    c, s = x * inverse, y * inverse
+    p, q = c, s
+    for _ in range(m - 1):
+        p, q = p * c - q * s, p * s + q * c
+    return inverse, c, s, p, q
 
 
-@block_function
-def wells_gradient(W, G, S, m, depth, asymmetry):
-    """G ← f'(θ) (−sin θ, cos θ)/r."""
-    _, lanes = W.shape
-    powers(W, S, m)
-    for lane in range(lanes):
-        slope = m * S[4, lane] * (1.0 + asymmetry * S[1, lane]) - asymmetry * S[2, lane] * (1.0 - S[3, lane])
-        slope *= 0.5 * depth * S[0, lane]
-        G[0, lane] = -slope * S[2, lane]
-        G[1, lane] = slope * S[1, lane]
+def value(w: Any, m: int, depth: Any, asymmetry: Any) -> Any:
+    """f(θ)."""
+    _, c, _, p, _ = circle(w, m)
+    return 0.5 * depth * (1.0 - p) * (1.0 + asymmetry * c)
 
 
-@block_function
-def wells_value(W, out, S, m, depth, asymmetry):
-    """out ← f(θ)."""
-    _, lanes = W.shape
-    powers(W, S, m)
-    for lane in range(lanes):
-        out[lane] = 0.5 * depth * (1.0 - S[3, lane]) * (1.0 + asymmetry * S[1, lane])
+def gradient(w: Any, m: int, depth: Any, asymmetry: Any) -> Any:
+    """f'(θ) (−sin θ, cos θ)/r."""
+    inverse, c, s, p, q = circle(w, m)
+    slope = m * q * (1.0 + asymmetry * c) - asymmetry * s * (1.0 - p)
+    slope = slope * (0.5 * depth * inverse)
+    return joined(-slope * s, slope * c)
 
 
-class MultiWell(Loss):
+class MultiWell(FormulaLoss):
     """m wells of equal depth on the circle, in two dimensions.
 
     Parameters
@@ -93,6 +78,8 @@ class MultiWell(Loss):
     array([0. , 0. , 0.1])
     """
 
+    value_formula, gradient_formula = staticmethod(value), staticmethod(gradient)
+
     def __init__(self, wells: int, depth: float = 1.0, asymmetry: float = 0.0,
                  noise: GradientNoise | None = None) -> None:
         super().__init__(2, noise)
@@ -100,6 +87,7 @@ class MultiWell(Loss):
         bound = self.wells**2 / (self.wells**2 + 2.0)
         self.asymmetry = number("asymmetry", asymmetry, above=-bound, below=bound,
                                 remedy="beyond that there may be more tops than wells")
+        self.constants = (self.wells, self.depth, self.asymmetry)
         self.angles = 2.0 * np.pi * np.arange(self.wells) / self.wells
         self.curvatures = 0.5 * self.depth * self.wells**2 * (1.0 + self.asymmetry * np.cos(self.angles))
 
@@ -120,49 +108,8 @@ class MultiWell(Loss):
         width = 2.0 * np.pi / self.wells
         return np.array([brentq(balance, a, a + width, xtol=1e-14) for a in self.angles])
 
-    def value(self, w: ArrayLike) -> NDArray[np.float64]:
-        """L(w), shape (...,), for weights (..., 2)."""
-        return self.profile(self._angle(w)[0])
-
-    def gradient(self, w: ArrayLike) -> NDArray[np.float64]:
-        """∇L(w) = f'(θ) (−sin θ, cos θ)/r, shape (..., 2)."""
-        theta, norm = self._angle(w)
-        around = np.stack([-np.sin(theta), np.cos(theta)], axis=-1)
-        return (self.profile(theta, 1) / norm)[..., None] * around
-
-    def hessian(self, w: ArrayLike) -> NDArray[np.float64]:
-        """∇²L(w) = [f'' t tᵀ − f' (r̂ tᵀ + t r̂ᵀ)]/r² with t = (−sin θ, cos θ), shape (2, 2)."""
-        theta, norm = self._angle(w)
-        out, around = np.array([np.cos(theta), np.sin(theta)]), np.array([-np.sin(theta), np.cos(theta)])
-        cross = np.outer(out, around)
-        slope, curvature = self.profile(theta, 1), self.profile(theta, 2)
-        return (curvature * np.outer(around, around) - slope * (cross + cross.T)) / norm**2
-
-    def symbolic(self, w: Sequence[sympy.Expr]) -> sympy.Expr:
-        """½D(1 − T_m(c))(1 + βc) with c = w_1/‖w‖ and T_m the Chebyshev polynomial."""
-        x = self._symbols(w)
-        c = x[0] / sympy.sqrt(x.dot(x))
-        depth, beta = sympy.Rational(self.depth), sympy.Rational(self.asymmetry)
-        return depth / 2 * (1 - sympy.chebyshevt(self.wells, c)) * (1 + beta * c)
-
-    @property
-    def gradient_kernel(self) -> BlockFunction:
-        """f(W, G, S, m, D, β): G ← ∇L."""
-        return BlockFunction(wells_gradient, (float(self.wells), self.depth, self.asymmetry), scratch=5)
-
-    @property
-    def value_kernel(self) -> BlockFunction:
-        """f(W, out, S, m, D, β): out ← L."""
-        return BlockFunction(wells_value, (float(self.wells), self.depth, self.asymmetry), scratch=5)
-
-    def _angle(self, w: ArrayLike) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        weights = self._weights(w)
-        return np.arctan2(weights[..., 1], weights[..., 0]), np.linalg.norm(weights, axis=-1)
-
-    def __repr__(self) -> str:
-        beta = f", asymmetry={self.asymmetry:g}" if self.asymmetry else ""
-        noise = f", noise={self.noise!r}" if self.noise is not None else ""
-        return f"MultiWell({self.wells}, depth={self.depth:g}{beta}{noise})"
+    def _shown(self) -> list[str]:
+        return [str(self.wells), f"depth={self.depth:g}", *([f"asymmetry={self.asymmetry:g}"] if self.asymmetry else [])]
 
 
 def double_well(dim: int, depth: float = 1.0, noise: GradientNoise | None = None) -> RayleighQuotient:

@@ -9,36 +9,33 @@ GD and their SDE follow closed recursions (SVAG-3, `dynamics.affine_moments`).
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-import sympy
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
+from .. import noises
 from ..engine import BlockFunction, block_function
+from ..engine.rows import product, total
 from ..validation import finite_array, number
-from .loss import Loss
-from .random_linear_noise import FiniteLawNoise
+from .formula_loss import FormulaLoss, shown_array
 
 __all__ = ["RandomLinear"]
 
 
-@block_function
-def affine_gradient(W, G, S, A, b):
-    """G ← A w − b."""
-    d, lanes = W.shape
-    for i in range(d):
-        for lane in range(lanes):
-            G[i, lane] = -b[i]
-        for k in range(d):
-            for lane in range(lanes):
-                G[i, lane] += A[i, k] * W[k, lane]
+def value(w: Any, A: Any, b: Any) -> Any:
+    """½ w·Aw − b·w."""
+    return total(w * (0.5 * product(A, w) - b))
+
+
+def gradient(w: Any, A: Any, b: Any) -> Any:
+    """A w − b."""
+    return product(A, w, -b)
 
 
 @block_function
 def affine_value(W, out, S, A, b):
-    """out ← ½ w·Aw − b·w."""
+    """out ← ½ w·Aw − b·w; by hand, for one running sum over both indices."""
     d, lanes = W.shape
     for lane in range(lanes):
         out[lane] = 0.0
@@ -50,7 +47,7 @@ def affine_value(W, out, S, A, b):
                 out[lane] += 0.5 * A[i, k] * (W[i, lane] * W[k, lane])
 
 
-class RandomLinear(Loss):
+class RandomLinear(FormulaLoss):
     """The quadratic of mean curvature and offset, with gradients A_γ w − b_γ of a finite law.
 
     Parameters
@@ -70,7 +67,8 @@ class RandomLinear(Loss):
     """
 
     scale_invariant = False
-    noise: FiniteLawNoise
+    noise: noises.RandomLinear
+    value_formula, gradient_formula = staticmethod(value), staticmethod(gradient)
 
     def __init__(self, probabilities: ArrayLike, curvatures: ArrayLike, offsets: ArrayLike | None = None) -> None:
         p = finite_array("probabilities", probabilities, ndim=1)
@@ -95,8 +93,9 @@ class RandomLinear(Loss):
         self.probabilities, self.matrices, self.offsets = p / p.sum(), matrices.copy(), given.copy()
         self.mean_matrix = np.einsum("n,nij->ij", self.probabilities, self.matrices)
         self.mean_offset = self.probabilities @ self.offsets
-        super().__init__(d, FiniteLawNoise(self.probabilities, self.matrices - self.mean_matrix,
-                                           self.offsets - self.mean_offset))
+        super().__init__(d, noises.RandomLinear(self.probabilities, self.matrices - self.mean_matrix,
+                                                self.offsets - self.mean_offset))
+        self.constants = (self.mean_matrix, self.mean_offset)
 
     @classmethod
     def two_point(cls, curvature: float, offset: float = 0.0, *, curvature_std: float = 0.0, offset_std: float = 0.0,
@@ -127,42 +126,11 @@ class RandomLinear(Loss):
         zeta = np.array([np.sqrt((1 - p) / p), -np.sqrt(p / (1 - p))])
         return cls([p, 1 - p], a + spreads[0] * zeta, b + spreads[1] * zeta)
 
-    def value(self, w: ArrayLike) -> NDArray[np.float64]:
-        """L(w), shape (...,), for weights (..., d)."""
-        x = self._weights(w)
-        return np.sum(x * (0.5 * x @ self.mean_matrix - self.mean_offset), axis=-1)
-
-    def gradient(self, w: ArrayLike) -> NDArray[np.float64]:
-        """∇L(w) = Ā w − b̄, shape (..., d)."""
-        return self._weights(w) @ self.mean_matrix - self.mean_offset
-
-    def hessian(self, w: ArrayLike) -> NDArray[np.float64]:
-        """Ā, shape (d, d)."""
-        self._weights(w)
-        return self.mean_matrix.copy()
-
-    def symbolic(self, w: Sequence[sympy.Expr]) -> sympy.Expr:
-        """½ wᵀĀw − b̄ᵀw, with exact rational coefficients."""
-        x = self._symbols(w)
-        return (x.T * _exact(self.mean_matrix) * x)[0] / 2 - (_exact(self.mean_offset[None, :]) * x)[0]
-
-    @property
-    def gradient_kernel(self) -> BlockFunction:
-        """f(W, G, S, A, b): G ← ∇L."""
-        return BlockFunction(affine_gradient, (self.mean_matrix, self.mean_offset))
-
     @property
     def value_kernel(self) -> BlockFunction:
         """f(W, out, S, A, b): out ← L."""
         return BlockFunction(affine_value, (self.mean_matrix, self.mean_offset))
 
     def __repr__(self) -> str:
-        def shown(values: Any) -> str:
-            squeezed = values.ravel() if self.dim == 1 else values
-            return np.array2string(squeezed, separator=", ", threshold=8, edgeitems=2).replace("\n", "")
-
-        return f"RandomLinear({shown(self.probabilities)}, {shown(self.matrices)}, {shown(self.offsets)})"
-
-
-def _exact(values: NDArray[np.float64]) -> sympy.Matrix:
-    return sympy.Matrix(*values.shape, [sympy.Rational(float(x)) for x in values.flat])
+        values = (self.probabilities, self.matrices, self.offsets)
+        return f"RandomLinear({', '.join(shown_array(x.ravel() if self.dim == 1 else x) for x in values)})"

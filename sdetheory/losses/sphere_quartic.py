@@ -12,62 +12,35 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-import sympy
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
-from ..engine import BlockFunction, block_function
+from ..engine import BlockFunction, row_kernel
+from ..engine.rows import drawn_total, total
+from ..noises.gradient_noise import GradientNoise
 from ..validation import finite_array, integer, number
-from .gradient_noise import GradientNoise
-from .homogeneous_ratio import HomogeneousRatio, project_block
+from .formula_loss import FormulaLoss, shown_array
+from .homogeneous_ratio import ratio_gradient
 
 __all__ = ["SphereQuartic", "axis_wells"]
 
 
-@block_function
-def quartic_gradient(W, G, S, a):
-    """G ← (a_i w_i³ − w Σ a_j w_j⁴/‖w‖²)/‖w‖⁴."""
-    d, lanes = W.shape
-    for i in range(d):
-        for lane in range(lanes):
-            w = W[i, lane]
-            G[i, lane] = a[i] * (w * w * w)
-    project_block(W, G, S, 2)
+def value(w: Any, a: Any, offset: Any) -> Any:
+    """c + Σ a_i w_i⁴/(4‖w‖⁴)."""
+    square, norm = w * w, total(w * w)
+    return offset + 0.25 * total(a * (square * square)) / (norm * norm)
 
 
-@block_function
-def quartic_value(W, out, S, a, offset):
-    """out ← c + Σ a_i w_i⁴/(4‖w‖⁴)."""
-    d, lanes = W.shape
-    for lane in range(lanes):
-        S[0, lane] = 0.0
-        out[lane] = 0.0
-    for i in range(d):
-        for lane in range(lanes):
-            square = W[i, lane] * W[i, lane]
-            S[0, lane] += square
-            out[lane] += a[i] * (square * square)
-    for lane in range(lanes):
-        out[lane] = offset + 0.25 * out[lane] / (S[0, lane] * S[0, lane])
+def gradient(w: Any, a: Any, offset: Any) -> Any:
+    """(a_i w_i³ − w_i Σ a_j w_j⁴/‖w‖²)/‖w‖⁴."""
+    return ratio_gradient(w, a * (w * w * w), 2)
 
 
-@block_function
-def minibatch_quartic(W, U, G, S, a):
-    """The gradient for the mean of the rows of `a` (n, d) that the uniforms U (batch, lanes) choose."""
-    d, lanes = W.shape
-    n, batch = a.shape[0], U.shape[0]
-    for i in range(d):
-        for lane in range(lanes):
-            G[i, lane] = 0.0
-        for b in range(batch):
-            for lane in range(lanes):
-                G[i, lane] += a[min(int(U[b, lane] * n), n - 1), i]
-        for lane in range(lanes):
-            w = W[i, lane]
-            G[i, lane] *= (w * w * w) / batch
-    project_block(W, G, S, 2)
+def minibatch(w: Any, u: Any, a: Any, size: Any) -> Any:
+    """The gradient for the mean of the rows of a (n, d) that the uniforms choose."""
+    return ratio_gradient(w, drawn_total(a, u) * (w * w * w / size), 2)
 
 
-class SphereQuartic(HomogeneousRatio):
+class SphereQuartic(FormulaLoss):
     """L(w) = c + ¼ Σ a_i ŵ_i⁴.
 
     Parameters
@@ -85,40 +58,13 @@ class SphereQuartic(HomogeneousRatio):
     array([1., 2.])
     """
 
-    degree = 4
+    value_formula, gradient_formula = staticmethod(value), staticmethod(gradient)
 
     def __init__(self, coefficients: ArrayLike, offset: float = 0.0, noise: GradientNoise | None = None) -> None:
         self.coefficients = finite_array("coefficients", coefficients, ndim=1).copy()
         super().__init__(integer("len(coefficients)", self.coefficients.size, at_least=2), noise)
         self.offset = number("offset", offset)
-
-    def numerator(self, u: NDArray[np.float64]) -> NDArray[np.float64]:
-        """¼ Σ a_i u_i⁴."""
-        return 0.25 * np.sum(self.coefficients * u**4, axis=-1)
-
-    def numerator_gradient(self, u: NDArray[np.float64]) -> NDArray[np.float64]:
-        """a_i u_i³."""
-        return self.coefficients * u**3
-
-    def numerator_hessian(self, u: NDArray[np.float64]) -> NDArray[np.float64]:
-        """diag(3 a_i u_i²)."""
-        return np.diag(3.0 * self.coefficients * u**2)
-
-    def symbolic(self, w: Sequence[sympy.Expr]) -> sympy.Expr:
-        """c + Σ a_i w_i⁴/(4 (w·w)²), with exact rational coefficients."""
-        x = self._symbols(w)
-        total = sum(sympy.Rational(float(a)) * xi**4 for a, xi in zip(self.coefficients, x, strict=True))
-        return sympy.Rational(self.offset) + total / (4 * x.dot(x) ** 2)
-
-    @property
-    def gradient_kernel(self) -> BlockFunction:
-        """f(W, G, S, a): G ← ∇L."""
-        return BlockFunction(quartic_gradient, (self.coefficients,), scratch=2)
-
-    @property
-    def value_kernel(self) -> BlockFunction:
-        """f(W, out, S, a, c): out ← L."""
-        return BlockFunction(quartic_value, (self.coefficients, self.offset), scratch=1)
+        self.constants = (self.coefficients, self.offset)
 
     @staticmethod
     def mean_of(losses: Sequence[Any]) -> SphereQuartic:
@@ -127,14 +73,12 @@ class SphereQuartic(HomogeneousRatio):
                              float(np.mean([loss.offset for loss in losses])))
 
     @staticmethod
-    def minibatch_kernel(losses: Sequence[Any]) -> BlockFunction:
-        """f(W, U, G, S, a): G ← the mean gradient of the losses that the uniforms U (batch, lanes) choose."""
-        return BlockFunction(minibatch_quartic, (np.stack([loss.coefficients for loss in losses]),), scratch=2)
+    def minibatch_kernel(losses: Sequence[Any], batch_size: int) -> BlockFunction:
+        """f(W, U, G, S, a, B): G ← the mean gradient of the losses that the uniforms U (batch, lanes) choose."""
+        return row_kernel(minibatch, (np.stack([loss.coefficients for loss in losses]), float(batch_size)), draws=True)
 
-    def __repr__(self) -> str:
-        inside = np.array2string(self.coefficients, separator=", ", threshold=8, edgeitems=2).replace("\n", "")
-        offset = f", offset={self.offset:g}" if self.offset else ""
-        return f"SphereQuartic({inside}{offset}{f', noise={self.noise!r}' if self.noise is not None else ''})"
+    def _shown(self) -> list[str]:
+        return [shown_array(self.coefficients), *([f"offset={self.offset:g}"] if self.offset else [])]
 
 
 def axis_wells(dim: int, depth: float = 1.0, noise: GradientNoise | None = None) -> SphereQuartic:

@@ -7,7 +7,7 @@ It is the Rayleigh quotient of diag(2, 0), so it has its kernels; this file only
 
 from __future__ import annotations
 
-from .gradient_noise import GradientNoise
+from ..noises.gradient_noise import GradientNoise
 from .rayleigh_quotient import RayleighQuotient
 
 __all__ = ["toy_fraction"]

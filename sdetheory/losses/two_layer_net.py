@@ -4,7 +4,7 @@ r"""Two-layer nets without biases on m samples with squared error: what the line
           L = \frac1{2m}\sum_\alpha (f(x_\alpha) - y_\alpha)^2
 
 with a = 1 (linear) or 0 (ReLU), U ∈ R^{n×d}. The weights are w = (U row by row, v), n(d + 1) of them. A minibatch of B
-samples is drawn with replacement. Scratch of the kernels: residuals f_α − y_α, then one row for a pre-activation.
+samples is drawn with replacement.
 """
 
 from __future__ import annotations
@@ -16,114 +16,30 @@ import numpy as np
 import sympy
 from numpy.typing import ArrayLike, NDArray
 
-from ..engine import BlockFunction, block_function
+from ..engine import BlockFunction
+from ..noises.minibatch import Minibatch
 from ..starts import NormalWeights
 from ..validation import finite_array, integer
 from .loss import Loss
-from .minibatch_noise import MinibatchNoise
+from .two_layer_kernels import full_gradient, mean_loss, minibatch_gradient
 
-__all__ = ["TwoLayerNet"]
-
-
-@block_function
-def pre_activation(W, i, d, x, out):
-    """out ← U_i·x for one sample x (d,)."""
-    for lane in range(out.size):
-        out[lane] = x[0] * W[i * d, lane]
-    for k in range(1, d):
-        for lane in range(out.size):
-            out[lane] += x[k] * W[i * d + k, lane]
-
-
-@block_function
-def residual_row(W, S, row, n, x, y, leak):
-    """S[row] ← f(x) − y; the last row of S is overwritten."""
-    d = x.size
-    scale, z, out = 1.0 / np.sqrt(n), S[S.shape[0] - 1], S[row]
-    for lane in range(out.size):
-        out[lane] = 0.0
-    for i in range(n):
-        pre_activation(W, i, d, x, z)
-        for lane in range(out.size):
-            out[lane] += W[n * d + i, lane] * (z[lane] if z[lane] > 0.0 else leak * z[lane])
-    for lane in range(out.size):
-        out[lane] = out[lane] * scale - y
-
-
-@block_function
-def full_gradient(W, G, S, inputs, targets, leak):
-    """G ← ∇L over all samples; S has m + 1 rows."""
-    m, d = inputs.shape
-    n, lanes = W.shape[0] // (d + 1), W.shape[1]
-    S = S[:m + 1]
-    z, scale = S[m], 1.0 / (m * np.sqrt(n))
-    for a in range(m):
-        residual_row(W, S, a, n, inputs[a], targets[a], leak)
-    for i in range(n):
-        for k in range(d):
-            for lane in range(lanes):
-                G[i * d + k, lane] = 0.0
-        for lane in range(lanes):
-            G[n * d + i, lane] = 0.0
-        for a in range(m):
-            pre_activation(W, i, d, inputs[a], z)
-            for lane in range(lanes):
-                slope = scale * S[a, lane] * (1.0 if z[lane] > 0.0 else leak)
-                G[n * d + i, lane] += slope * z[lane]
-                z[lane] = slope * W[n * d + i, lane]
-            for k in range(d):
-                for lane in range(lanes):
-                    G[i * d + k, lane] += z[lane] * inputs[a, k]
-
-
-@block_function
-def minibatch_gradient(W, U, G, S, inputs, targets, leak):
-    """G ← ∇L of the samples that the uniforms U (B, lanes) choose; each lane reads its own."""
-    m, d = inputs.shape
-    n, lanes, batch = W.shape[0] // (d + 1), W.shape[1], U.shape[0]
-    root = np.sqrt(n)
-    for row in range(G.shape[0]):
-        for lane in range(lanes):
-            G[row, lane] = 0.0
-    for b in range(batch):
-        for lane in range(lanes):
-            S[0, lane] = 0.0
-        for i in range(n):
-            for lane in range(lanes):
-                a = min(int(U[b, lane] * m), m - 1)
-                z = 0.0
-                for k in range(d):
-                    z += inputs[a, k] * W[i * d + k, lane]
-                S[0, lane] += W[n * d + i, lane] * (z if z > 0.0 else leak * z)
-        for lane in range(lanes):
-            S[0, lane] = (S[0, lane] / root - targets[min(int(U[b, lane] * m), m - 1)]) / (batch * root)
-        for i in range(n):
-            for lane in range(lanes):
-                a = min(int(U[b, lane] * m), m - 1)
-                z = 0.0
-                for k in range(d):
-                    z += inputs[a, k] * W[i * d + k, lane]
-                slope = S[0, lane] * (1.0 if z > 0.0 else leak)
-                G[n * d + i, lane] += slope * z
-                for k in range(d):
-                    G[i * d + k, lane] += slope * W[n * d + i, lane] * inputs[a, k]
-
-
-@block_function
-def mean_loss(W, out, S, inputs, targets, leak):
-    """out ← L over all samples; S has 2 rows."""
-    m, d = inputs.shape
-    S = S[:2]
-    for lane in range(out.size):
-        out[lane] = 0.0
-    for a in range(m):
-        residual_row(W, S, 0, W.shape[0] // (d + 1), inputs[a], targets[a], leak)
-        for lane in range(out.size):
-            out[lane] += 0.5 * S[0, lane] * S[0, lane] / m
+__all__ = ["TwoLayerLinear", "TwoLayerNet", "TwoLayerReLU"]
 
 
 class TwoLayerNet(Loss):
-    """A two-layer net on m samples; see `TwoLayerLinear` and `TwoLayerReLU`."""
+    """A two-layer net with squared error on m samples: `TwoLayerLinear` and `TwoLayerReLU`.
+
+    Parameters
+    ----------
+    inputs : array_like (m, d)
+        Samples x_α, one a row.
+    targets : array_like (m,)
+        y_α.
+    width : int
+        n ≥ 1; there are n(d + 1) weights, U row by row, then v.
+    batch_size : int, optional
+        B ≥ 1 samples a gradient, drawn with replacement; without it the gradient is exact.
+    """
 
     scale_invariant = False
     leak: ClassVar[float]
@@ -135,7 +51,7 @@ class TwoLayerNet(Loss):
             raise ValueError(f"inputs: expected at least one sample of at least one number, got shape {self.inputs.shape}")
         self.targets = finite_array("targets", targets, shape=(m,), remedy="one number for each row of inputs").copy()
         self.width = integer("width", width, at_least=1)
-        noise = None if batch_size is None else MinibatchNoise(
+        noise = None if batch_size is None else Minibatch(
             self.sample_gradients, m, integer("batch_size", batch_size, at_least=1), False)
         super().__init__(self.width * (self.n_inputs + 1), noise)
 
@@ -231,5 +147,31 @@ class TwoLayerNet(Loss):
 
     def __repr__(self) -> str:
         m, d = self.inputs.shape
-        batch = f", batch_size={self.noise.batch_size}" if isinstance(self.noise, MinibatchNoise) else ""
+        batch = f", batch_size={self.noise.batch_size}" if isinstance(self.noise, Minibatch) else ""
         return f"{type(self).__name__}({m} samples of {d} inputs, width={self.width}{batch})"
+
+
+class TwoLayerLinear(TwoLayerNet):
+    """A two-layer linear net, a = 1 (CAT-6); parameters as for `TwoLayerNet`.
+
+    Examples
+    --------
+    >>> loss = TwoLayerLinear([[1.0]], [0.0], width=4)
+    >>> loss.output([1.0, 1.0, 1.0, 1.0, 3.0, 1.0, 0.0, 0.0])
+    array([2.])
+    """
+
+    leak = 1.0
+
+
+class TwoLayerReLU(TwoLayerNet):
+    """A two-layer ReLU net, a = 0 (CAT-7), with slope 0 at the kink; parameters as for `TwoLayerNet`.
+
+    Examples
+    --------
+    >>> loss = TwoLayerReLU([[1.0]], [0.0], width=4)
+    >>> loss.output([1.0, -1.0, 1.0, -1.0, 3.0, 1.0, 1.0, 1.0])
+    array([2.])
+    """
+
+    leak = 0.0

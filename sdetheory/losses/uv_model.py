@@ -8,54 +8,35 @@ The weights are w = (u, v), d = 2n. Its curvature λ is the NTK.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
-import sympy
 from numpy.typing import ArrayLike, NDArray
 
-from ..engine import BlockFunction, block_function
+from ..engine.rows import halves, joined, total
+from ..noises.gradient_noise import GradientNoise
 from ..starts import NormalWeights
 from ..validation import integer
-from .gradient_noise import GradientNoise
-from .loss import Loss
+from .formula_loss import FormulaLoss
 
 __all__ = ["UVModel"]
 
 
-@block_function
-def inner_product(W, out):
-    """out ← v·u."""
-    n, lanes = W.shape[0] // 2, W.shape[1]
-    for lane in range(lanes):
-        out[lane] = 0.0
-    for i in range(n):
-        for lane in range(lanes):
-            out[lane] += W[i, lane] * W[n + i, lane]
+def value(w: Any, width: Any) -> Any:
+    """(v·u)²/(2n)."""
+    u, v = halves(w)
+    product = total(u * v)
+    return 0.5 * product * product / width
 
 
-@block_function
-def uv_gradient(W, G, S):
-    """G ← (v·u/n) (v, u)."""
-    n, lanes = W.shape[0] // 2, W.shape[1]
-    inner_product(W, S[0])
-    for lane in range(lanes):
-        S[0, lane] /= n
-    for i in range(n):
-        for lane in range(lanes):
-            G[i, lane] = S[0, lane] * W[n + i, lane]
-            G[n + i, lane] = S[0, lane] * W[i, lane]
+def gradient(w: Any, width: Any) -> Any:
+    """(v·u/n) (v, u)."""
+    u, v = halves(w)
+    slope = total(u * v) / width
+    return joined(slope * v, slope * u)
 
 
-@block_function
-def uv_value(W, out, S):
-    """out ← (v·u)²/(2n)."""
-    inner_product(W, out)
-    for lane in range(out.size):
-        out[lane] = 0.5 * out[lane] * out[lane] / (W.shape[0] // 2)
-
-
-class UVModel(Loss):
+class UVModel(FormulaLoss):
     """L(u, v) = (v·u)²/(2n).
 
     Parameters
@@ -74,10 +55,12 @@ class UVModel(Loss):
     """
 
     scale_invariant = False
+    value_formula, gradient_formula = staticmethod(value), staticmethod(gradient)
 
     def __init__(self, width: int, noise: GradientNoise | None = None) -> None:
         self.width = integer("width", width, at_least=1)
         super().__init__(2 * self.width, noise)
+        self.constants = (float(self.width),)
 
     def sample_weights(self, scale: float = 1.0) -> NormalWeights:
         """Independent normal weights, as a start for `simulate`; the paper's have scale 1."""
@@ -92,40 +75,9 @@ class UVModel(Loss):
         """λ = (‖u‖² + ‖v‖²)/n, the NTK, shape (...,); the top Hessian eigenvalue where f = 0 (CAT-5)."""
         return np.sum(self._weights(w) ** 2, axis=-1) / self.width
 
-    def value(self, w: ArrayLike) -> NDArray[np.float64]:
-        """L(w), shape (...,), for weights (..., 2n)."""
-        return 0.5 * self.output(w) ** 2
-
-    def gradient(self, w: ArrayLike) -> NDArray[np.float64]:
-        """∇L(w), shape (..., 2n)."""
-        u, v = self._layers(w)
-        return (self.output(w) / np.sqrt(self.width))[..., None] * np.concatenate([v, u], axis=-1)
-
-    def hessian(self, w: ArrayLike) -> NDArray[np.float64]:
-        """∇²L(w), shape (2n, 2n), for weights (2n,)."""
-        n = self.width
-        u, v = self._layers(w)
-        slope = np.concatenate([v, u]) / np.sqrt(n)
-        return np.outer(slope, slope) + self.output(w) / np.sqrt(n) * np.roll(np.eye(2 * n), n, axis=0)
-
-    def symbolic(self, w: Sequence[sympy.Expr]) -> sympy.Expr:
-        """(v·u)²/(2n)."""
-        symbols, n = self._symbols(w), self.width
-        return sum(symbols[i] * symbols[n + i] for i in range(n)) ** 2 / (2 * n)
-
-    @property
-    def gradient_kernel(self) -> BlockFunction:
-        """f(W, G, S): G ← ∇L."""
-        return BlockFunction(uv_gradient, scratch=1)
-
-    @property
-    def value_kernel(self) -> BlockFunction:
-        """f(W, out, S): out ← L."""
-        return BlockFunction(uv_value)
-
     def _layers(self, w: ArrayLike) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         array = self._weights(w)
         return array[..., :self.width], array[..., self.width:]
 
-    def __repr__(self) -> str:
-        return f"UVModel({self.width}{f', noise={self.noise!r}' if self.noise is not None else ''})"
+    def _shown(self) -> list[str]:
+        return [str(self.width)]

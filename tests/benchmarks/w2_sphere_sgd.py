@@ -24,7 +24,7 @@ def simulate(d, diagonal):
     def prepare():
         import sdetheory as sdt
 
-        noise = sdt.losses.TangentNoise(SCALE)
+        noise = sdt.noises.Tangent(SCALE)
         loss = sdt.losses.RayleighQuotient(np.linspace(0, 1, d) if diagonal else matrix(d), noise=noise)
         rule, w0 = sdt.SGD(loss, lr=LR, weight_decay=DECAY), starts(d)
         options = dict(n_steps=STEPS, n_paths=PATHS, observe="sq_norm", keep_paths=False, rng=0)

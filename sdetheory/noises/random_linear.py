@@ -3,6 +3,8 @@ r"""The noise of random linear gradients: drawn from a finite law, or Gaussian w
 .. math:: \xi(w, \gamma) = (A_\gamma - \bar A)w - (b_\gamma - \bar b),\; \gamma \sim p, \qquad
           \xi(w, \zeta) = \sum_\gamma \sqrt{p_\gamma}\,\zeta_\gamma\,\bigl((A_\gamma - \bar A)w - (b_\gamma - \bar b)\bigr),
           \; \zeta \sim N(0, I)
+
+The kernels are written by hand: a formula on rows has no sums over outcomes, and no row that each lane chooses.
 """
 
 from __future__ import annotations
@@ -11,8 +13,9 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from ..engine import BlockFunction, block_function
+from .gradient_noise import GradientNoise
 
-__all__ = ["FiniteLawNoise", "GaussianLinearNoise"]
+__all__ = ["RandomLinear", "GaussianLinear"]
 
 
 @block_function
@@ -47,19 +50,12 @@ def add_gaussian(W, Z, G, S, matrices, offsets):
                 G[i, lane] += Z[n, lane] * S[0, lane]
 
 
-class _LinearNoise:
+class _LinearNoise(GradientNoise):
     """What the two laws share: n outcomes of probability p with centred matrices (n, d, d) and offsets (n, d)."""
-
-    scale_invariant = False
-    trace_kernel = None
 
     def __init__(self, probabilities: NDArray[np.float64], matrices: NDArray[np.float64],
                  offsets: NDArray[np.float64]) -> None:
         self.probabilities, self.matrices, self.offsets = probabilities, matrices, offsets
-
-    def constant_trace(self, dim: int) -> float | None:
-        """None: the trace depends on the point."""
-        return None
 
     def deviations(self, w: ArrayLike) -> NDArray[np.float64]:
         """(A_γ − Ā)w − (b_γ − b̄) for every γ, shape (n, ..., d)."""
@@ -71,17 +67,13 @@ class _LinearNoise:
         deviations = self.deviations(w)
         return np.einsum("n,n...i,n...j->...ij", self.probabilities, deviations, deviations)
 
-    def trace(self, w: ArrayLike) -> NDArray[np.float64]:
-        """Tr Σ(w), shape (...,)."""
-        return np.trace(self.covariance(w), axis1=-2, axis2=-1)
-
     def _check(self, dim: int) -> None:
         if dim != self.offsets.shape[1]:
             raise ValueError(f"noise: expected a loss in {self.offsets.shape[1]} dimensions, got {dim}; "
                              "it belongs to the RandomLinear loss that made it")
 
 
-class FiniteLawNoise(_LinearNoise):
+class RandomLinear(_LinearNoise):
     """The noise of one draw γ, from one uniform; `RandomLinear` makes it."""
 
     kind = "uniform"
@@ -107,9 +99,9 @@ class FiniteLawNoise(_LinearNoise):
         return np.einsum("...n,n...i->...i", one_hot, self.deviations(w))
 
     @property
-    def gaussian(self) -> GaussianLinearNoise:
+    def gaussian(self) -> GaussianLinear:
         """Gaussian noise of the same covariance, from n normals."""
-        return GaussianLinearNoise(self.probabilities, self.matrices, self.offsets)
+        return GaussianLinear(self.probabilities, self.matrices, self.offsets)
 
     @property
     def kernel(self) -> BlockFunction:
@@ -117,10 +109,10 @@ class FiniteLawNoise(_LinearNoise):
         return BlockFunction(add_drawn, (self.thresholds, self.matrices, self.offsets), scratch=1)
 
     def __repr__(self) -> str:
-        return f"FiniteLawNoise({len(self.probabilities)} outcomes)"
+        return f"RandomLinear({len(self.probabilities)} outcomes)"
 
 
-class GaussianLinearNoise(_LinearNoise):
+class GaussianLinear(_LinearNoise):
     """Gaussian noise with the covariance of a finite law of linear gradients, from n normals."""
 
     kind = "normal"
@@ -142,4 +134,4 @@ class GaussianLinearNoise(_LinearNoise):
         return BlockFunction(add_gaussian, (root[:, None, None] * self.matrices, root[:, None] * self.offsets), scratch=1)
 
     def __repr__(self) -> str:
-        return f"GaussianLinearNoise({len(self.probabilities)} outcomes)"
+        return f"GaussianLinear({len(self.probabilities)} outcomes)"

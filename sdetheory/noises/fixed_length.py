@@ -5,7 +5,7 @@ r"""Tangent gradient noise whose length never varies: random signs on an orthono
 
 Here e_a are the imaginary units of the complex numbers (d = 2), the quaternions (4) or the octonions (8), acting from the
 left: the only spheres with such a frame are S¹, S³ and S⁷. So ‖ξ‖² = s²(d − 1)/‖w‖² in every draw, and
-Σ(w) = s²(I − ŵŵᵀ)/‖w‖², the covariance of `TangentNoise(s)`: both have the same SDE. The norm of SGD has no
+Σ(w) = s²(I − ŵŵᵀ)/‖w‖², the covariance of `Tangent(s)`: both have the same SDE. The norm of SGD has no
 randomness left, and its discrete law is exact (ILR-6).
 """
 
@@ -16,14 +16,18 @@ from numpy.typing import ArrayLike, NDArray
 
 from ..engine import BlockFunction, block_function
 from ..validation import integer, number
-from .tangent_noise import TangentNoise
+from .gradient_noise import GradientNoise
+from .tangent import Tangent
 
-__all__ = ["FixedLengthNoise", "imaginary_units"]
+__all__ = ["FixedLength", "imaginary_units"]
 
 
 @block_function
 def add_fixed_length(W, Z, G, S, scale, place, sign):
-    """G ← G + s Σ_a z_a e_a w/‖w‖², with (e_a w)_i = sign[a, i] w[place[a, i]]; takes 2 rows of scratch."""
+    """G ← G + s Σ_a z_a e_a w/‖w‖², with (e_a w)_i = sign[a, i] w[place[a, i]]; takes 2 rows of scratch.
+
+    By hand: a formula on rows has no components in another order.
+    """
     d, lanes = W.shape
     for lane in range(lanes):
         S[0, lane] = 0.0
@@ -58,7 +62,7 @@ def imaginary_units(dim: int) -> NDArray[np.float64]:
     """
     if integer("dim", dim) not in (2, 4, 8):
         raise ValueError(f"dim: expected 2, 4 or 8 (no other sphere has a frame of this kind), got {dim}; "
-                         "use TangentNoise, whose length is fixed in the mean")
+                         "use Tangent, whose length is fixed in the mean")
     basis = np.eye(dim)
     return np.array([[_times(basis[a], basis[i]) for i in range(dim)] for a in range(1, dim)]).transpose(0, 2, 1)
 
@@ -78,8 +82,8 @@ _UNITS = imaginary_units(8)
 _PLACE, _SIGN = np.abs(_UNITS).argmax(axis=2), _UNITS.sum(axis=2)
 
 
-class FixedLengthNoise:
-    """Noise of length s√(d − 1)/‖w‖ in every draw, of the covariance of `TangentNoise(s)`.
+class FixedLength(GradientNoise):
+    """Noise of length s√(d − 1)/‖w‖ in every draw, of the covariance of `Tangent(s)`.
 
     Parameters
     ----------
@@ -93,7 +97,7 @@ class FixedLengthNoise:
 
     Examples
     --------
-    >>> noise = FixedLengthNoise(0.5)
+    >>> noise = FixedLength(0.5)
     >>> xi = noise.apply([0.0, 0.0, 2.0, 0.0], [1.0, -1.0, 1.0])
     >>> float(xi @ xi), float(noise.trace([0.0, 0.0, 2.0, 0.0]))
     (0.1875, 0.1875)
@@ -122,21 +126,16 @@ class FixedLengthNoise:
 
     def covariance(self, w: ArrayLike) -> NDArray[np.float64]:
         """Σ(w) = s²(I − ŵŵᵀ)/‖w‖², shape (..., d, d)."""
-        return TangentNoise(self.scale).covariance(w)
+        return Tangent(self.scale).covariance(w)
 
     def trace(self, w: ArrayLike) -> NDArray[np.float64]:
         """Tr Σ(w) = s²(d − 1)/‖w‖², shape (...,)."""
-        return TangentNoise(self.scale).trace(w)
+        return Tangent(self.scale).trace(w)
 
     @property
     def kernel(self) -> BlockFunction:
         """f(W, Z, G, S, s, place, sign): adds ξ to G."""
         return BlockFunction(add_fixed_length, (self.scale, _PLACE, _SIGN), scratch=2)
 
-    @property
-    def trace_kernel(self) -> BlockFunction | None:
-        """None: the trace is constant."""
-        return None
-
     def __repr__(self) -> str:
-        return f"FixedLengthNoise({self.scale:g})"
+        return f"FixedLength({self.scale:g})"

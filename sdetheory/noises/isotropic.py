@@ -5,25 +5,23 @@ r"""Gaussian gradient noise of the same law everywhere: not scale-invariant, the
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from ..engine import BlockFunction, block_function
 from ..validation import number
+from .gradient_noise import FormulaNoise
 
-__all__ = ["IsotropicNoise"]
-
-
-@block_function
-def add_isotropic(W, Z, G, S, scale):
-    """G ← G + s z."""
-    d, lanes = W.shape
-    for i in range(d):
-        for lane in range(lanes):
-            G[i, lane] += scale * Z[i, lane]
+__all__ = ["Isotropic"]
 
 
-class IsotropicNoise:
+def isotropic(w: Any, z: Any, scale: Any) -> Any:
+    """s z."""
+    return scale * z
+
+
+class Isotropic(FormulaNoise):
     """Gaussian noise s z that does not see where w is.
 
     Parameters
@@ -33,27 +31,23 @@ class IsotropicNoise:
 
     Examples
     --------
-    >>> float(IsotropicNoise(0.5).trace([0.0, 0.0, 2.0]))
+    >>> float(Isotropic(0.5).trace([0.0, 0.0, 2.0]))
     0.75
     """
 
-    kind = "normal"
-    scale_invariant = False
+    formula = staticmethod(isotropic)
 
     def __init__(self, scale: float) -> None:
         self.scale = number("scale", scale, at_least=0.0)
 
-    def components(self, dim: int) -> int:
-        """`dim` normals."""
-        return dim
+    @property
+    def constants(self) -> tuple[float]:
+        """(s,)."""
+        return (self.scale,)
 
     def constant_trace(self, dim: int) -> float | None:
         """s² d."""
         return self.scale**2 * dim
-
-    def apply(self, w: ArrayLike, z: ArrayLike) -> NDArray[np.float64]:
-        """ξ = s z, for weights and normals (..., d)."""
-        return self.scale * np.broadcast_arrays(np.asarray(z, dtype=np.float64), w)[0]
 
     def covariance(self, w: ArrayLike) -> NDArray[np.float64]:
         """s² I, shape (..., d, d)."""
@@ -64,15 +58,5 @@ class IsotropicNoise:
         """s² d, shape (...,)."""
         return np.full(np.shape(w)[:-1], self.scale**2 * np.shape(w)[-1])
 
-    @property
-    def kernel(self) -> BlockFunction:
-        """f(W, Z, G, S, s): adds ξ to G."""
-        return BlockFunction(add_isotropic, (self.scale,))
-
-    @property
-    def trace_kernel(self) -> BlockFunction | None:
-        """None: the trace is constant."""
-        return None
-
     def __repr__(self) -> str:
-        return f"IsotropicNoise({self.scale:g})"
+        return f"Isotropic({self.scale:g})"

@@ -9,29 +9,27 @@ from two uniforms a component (Chambers, Mallows, Stuck 1976). α = 2 is Gaussia
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from ..engine import BlockFunction, block_function
+from ..engine.rows import cos, log, pairs, sin
 from ..validation import number
+from .gradient_noise import FormulaNoise
 
-__all__ = ["AlphaStableNoise"]
-
-
-@block_function
-def add_stable(W, U, G, S, stability, scale):
-    """G ← G + c X, X the α-stable variable of the uniforms U[2i], U[2i + 1]."""
-    d, lanes = W.shape
-    for i in range(d):
-        for lane in range(lanes):
-            angle = math.pi * (U[2 * i, lane] - 0.5)
-            spread = math.cos((1.0 - stability) * angle) / -math.log(U[2 * i + 1, lane])
-            G[i, lane] += scale * (math.sin(stability * angle) / math.cos(angle) ** (1.0 / stability)
-                                   * spread ** ((1.0 - stability) / stability))
+__all__ = ["AlphaStable"]
 
 
-class AlphaStableNoise:
+def stable(w: Any, u: Any, stability: Any, scale: Any) -> Any:
+    """c X, X the α-stable variable of the uniforms u_{2i}, u_{2i+1}."""
+    first, second = pairs(u)
+    angle = math.pi * (first - 0.5)
+    spread = cos((1.0 - stability) * angle) / -log(second)
+    return scale * (sin(stability * angle) / cos(angle) ** (1.0 / stability) * spread ** ((1.0 - stability) / stability))
+
+
+class AlphaStable(FormulaNoise):
     """Independent symmetric α-stable components, the same law everywhere.
 
     Parameters
@@ -43,21 +41,25 @@ class AlphaStableNoise:
 
     Examples
     --------
-    >>> AlphaStableNoise(1.5, scale=0.1).components(3)
+    >>> AlphaStable(1.5, scale=0.1).components(3)
     6
-    >>> AlphaStableNoise(1.5).covariance([0.0])
+    >>> AlphaStable(1.5).covariance([0.0])
     Traceback (most recent call last):
-    ValueError: covariance: expected noise of finite variance (stability 2), got AlphaStableNoise(1.5, scale=1); SVAG \
+    ValueError: covariance: expected noise of finite variance (stability 2), got AlphaStable(1.5, scale=1); SVAG \
 and its SDE need a covariance (SVAG-9)
     """
 
     kind = "uniform"
-    scale_invariant = False
-    trace_kernel = None
+    formula = staticmethod(stable)
 
     def __init__(self, stability: float, scale: float = 1.0) -> None:
         self.stability = number("stability", stability, above=0.0, at_most=2.0)
         self.scale = number("scale", scale, at_least=0.0)
+
+    @property
+    def constants(self) -> tuple[float, float]:
+        """(α, c)."""
+        return self.stability, self.scale
 
     def components(self, dim: int) -> int:
         """Two uniforms a component."""
@@ -72,9 +74,7 @@ and its SDE need a covariance (SVAG-9)
         u = np.asarray(z, dtype=np.float64)
         if u.shape[-1] != 2 * np.shape(w)[-1]:
             raise ValueError(f"z: expected shape (..., {2 * np.shape(w)[-1]}), two uniforms a weight, got {u.shape}")
-        alpha, angle = self.stability, np.pi * (u[..., 0::2] - 0.5)
-        spread = np.cos((1 - alpha) * angle) / -np.log(u[..., 1::2])
-        return self.scale * np.sin(alpha * angle) / np.cos(angle) ** (1 / alpha) * spread ** ((1 - alpha) / alpha)
+        return super().apply(w, u)
 
     def covariance(self, w: ArrayLike) -> NDArray[np.float64]:
         """2c² I for α = 2, shape (..., d, d); refused for α < 2."""
@@ -87,11 +87,6 @@ and its SDE need a covariance (SVAG-9)
         self._has_variance("trace")
         return np.full(np.shape(w)[:-1], 2 * self.scale**2 * np.shape(w)[-1])
 
-    @property
-    def kernel(self) -> BlockFunction:
-        """f(W, U, G, S, α, c): adds ξ to G."""
-        return BlockFunction(add_stable, (self.stability, self.scale))
-
     def _has_variance(self, what: str) -> bool:
         if self.stability < 2.0:
             raise ValueError(f"{what}: expected noise of finite variance (stability 2), got {self!r}; "
@@ -99,4 +94,4 @@ and its SDE need a covariance (SVAG-9)
         return True
 
     def __repr__(self) -> str:
-        return f"AlphaStableNoise({self.stability:g}, scale={self.scale:g})"
+        return f"AlphaStable({self.stability:g}, scale={self.scale:g})"

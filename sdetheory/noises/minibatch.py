@@ -14,11 +14,12 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from ..validation import integer
+from .gradient_noise import GradientNoise
 
-__all__ = ["MinibatchNoise"]
+__all__ = ["Minibatch"]
 
 
-class MinibatchNoise:
+class Minibatch(GradientNoise):
     """Minibatch noise; a loss over samples makes its own, with a kernel that needs no full gradient.
 
     Parameters
@@ -32,8 +33,6 @@ class MinibatchNoise:
     """
 
     kind = "uniform"
-    kernel = None
-    trace_kernel = None
 
     def __init__(self, sample_gradients: Callable[[ArrayLike], NDArray[np.float64]], n_samples: int, batch_size: int,
                  scale_invariant: bool) -> None:
@@ -45,10 +44,6 @@ class MinibatchNoise:
     def components(self, dim: int) -> int:
         """B uniforms, one a drawn sample."""
         return self.batch_size
-
-    def constant_trace(self, dim: int) -> float | None:
-        """None: the trace depends on the point."""
-        return None
 
     def indices(self, u: ArrayLike) -> NDArray[np.int64]:
         """The samples that the uniforms choose, of the shape of `u`."""
@@ -71,9 +66,5 @@ class MinibatchNoise:
         centred = gradients - gradients.mean(axis=0)
         return np.einsum("n...i,n...j->...ij", centred, centred) / (self.n_samples * self.batch_size)
 
-    def trace(self, w: ArrayLike) -> NDArray[np.float64]:
-        """Tr Σ(w), shape (...,)."""
-        return np.trace(self.covariance(w), axis1=-2, axis2=-1)
-
     def __repr__(self) -> str:
-        return f"MinibatchNoise(n_samples={self.n_samples}, batch_size={self.batch_size})"
+        return f"Minibatch(n_samples={self.n_samples}, batch_size={self.batch_size})"

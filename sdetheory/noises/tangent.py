@@ -10,76 +10,37 @@ the law of the noise is invariant under rotations that fix w.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from ..engine import BlockFunction, block_function, matrix_product
+from ..engine import BlockFunction, row_kernel
+from ..engine.rows import product, sqrt, times, total
 from ..validation import finite_array, number
+from .gradient_noise import FormulaNoise
 
-__all__ = ["TangentNoise"]
-
-
-@block_function
-def add_tangent(W, Z, G, S, scale):
-    """G ← G + s (z − ŵ⟨ŵ, z⟩)/‖w‖, on blocks; takes 2 rows of scratch."""
-    d, lanes = W.shape
-    for lane in range(lanes):
-        S[0, lane] = 0.0
-        S[1, lane] = 0.0
-    for i in range(d):
-        for lane in range(lanes):
-            S[0, lane] += W[i, lane] * W[i, lane]
-            S[1, lane] += W[i, lane] * Z[i, lane]
-    for lane in range(lanes):
-        S[1, lane] /= S[0, lane]
-        S[0, lane] = scale / np.sqrt(S[0, lane])
-    for i in range(d):
-        for lane in range(lanes):
-            G[i, lane] += S[0, lane] * (Z[i, lane] - S[1, lane] * W[i, lane])
+__all__ = ["Tangent"]
 
 
-@block_function
-def add_tangent_diagonal(W, Z, G, S, root):
-    """The same with C^{1/2} = diag(root); C^{1/2}z goes into rows 2 … of the scratch."""
-    d, lanes = W.shape
-    for i in range(d):
-        for lane in range(lanes):
-            S[2 + i, lane] = root[i] * Z[i, lane]
-    add_tangent(W, S[2:2 + d], G, S, 1.0)
+def isotropic_tangent(w: Any, z: Any, scale: Any) -> Any:
+    """s (z − ŵ⟨ŵ, z⟩)/‖w‖."""
+    square = total(w * w)
+    return (z - total(w * z) / square * w) * (scale / sqrt(square))
 
 
-@block_function
-def add_tangent_matrix(W, Z, G, S, root):
-    """The same with a full C^{1/2}, by BLAS."""
-    product = S[2:2 + W.shape[0]]
-    matrix_product(root, Z, product)
-    add_tangent(W, product, G, S, 1.0)
+def tangent(w: Any, z: Any, root: Any) -> Any:
+    """The same of C^{1/2} z, the root a matrix or the diagonal of one."""
+    return isotropic_tangent(w, times(root, z), 1.0)
 
 
-@block_function
-def tangent_trace(W, out, S, covariance):
-    """out ← Tr C − ŵᵀCŵ, summed by rows of C; takes 2 rows of scratch."""
-    d, lanes = W.shape
-    total = 0.0
-    for i in range(d):
-        total += covariance[i, i]
-    for lane in range(lanes):
-        out[lane] = 0.0
-        S[0, lane] = 0.0
-    for i in range(d):
-        for lane in range(lanes):
-            S[1, lane] = 0.0
-        for k in range(d):
-            for lane in range(lanes):
-                S[1, lane] += covariance[i, k] * W[k, lane]
-        for lane in range(lanes):
-            out[lane] += W[i, lane] * S[1, lane]
-            S[0, lane] += W[i, lane] * W[i, lane]
-    for lane in range(lanes):
-        out[lane] = total - out[lane] / S[0, lane]
+def tangent_trace(w: Any, covariance: Any, whole: Any) -> Any:
+    """Tr C − ŵᵀCŵ."""
+    return whole - total(w * product(covariance, w)) / total(w * w)
 
 
-class TangentNoise:
+class Tangent(FormulaNoise):
     """Gaussian noise P_w C^{1/2} z/‖w‖ with z ~ N(0, I).
 
     Parameters
@@ -94,14 +55,13 @@ class TangentNoise:
 
     Examples
     --------
-    >>> noise = TangentNoise(0.5)
+    >>> noise = Tangent(0.5)
     >>> float(noise.trace([0.0, 0.0, 2.0]))            # s² (d − 1)/‖w‖²
     0.125
     >>> noise.apply([0.0, 0.0, 2.0], [1.0, 2.0, 3.0])
     array([0.25, 0.5 , 0.  ])
     """
 
-    kind = "normal"
     scale_invariant = True
 
     def __init__(self, scale_or_covariance: ArrayLike) -> None:
@@ -146,20 +106,18 @@ class TangentNoise:
         """s²(d − 1) for C = s² I, else None."""
         return None if self._covariance is not None else self._scale**2 * (dim - 1)
 
-    def apply(self, w: ArrayLike, z: ArrayLike) -> NDArray[np.float64]:
-        """ξ(w, z) for weights and normals (..., d)."""
-        weights, normals = np.asarray(w, dtype=np.float64), np.asarray(z, dtype=np.float64)
-        norm = np.linalg.norm(weights, axis=-1, keepdims=True)
-        u = weights / norm
-        if self._root is None:
-            colored = self._scale * normals
-        else:
-            colored = normals @ self._root if self._root.ndim == 2 else self._root * normals
-        return (colored - u * np.sum(u * colored, axis=-1, keepdims=True)) / norm
+    @property
+    def constants(self) -> tuple[Any]:
+        """(s,) for C = s² I, else (C^{1/2},)."""
+        return (self._scale if self._root is None else self._root,)
+
+    @property
+    def _formula(self) -> Callable[..., Any]:
+        return isotropic_tangent if self._root is None else tangent
 
     def covariance(self, w: ArrayLike) -> NDArray[np.float64]:
         """Σ(w) = P C P/‖w‖², shape (..., d, d)."""
-        weights = np.asarray(w, dtype=np.float64)
+        weights = self._weights(w)
         norm = np.linalg.norm(weights, axis=-1, keepdims=True)
         u = weights / norm
         projection = np.eye(weights.shape[-1]) - u[..., :, None] * u[..., None, :]
@@ -167,24 +125,17 @@ class TangentNoise:
 
     def trace(self, w: ArrayLike) -> NDArray[np.float64]:
         """Tr Σ(w) = (Tr C − ŵᵀCŵ)/‖w‖², shape (...,)."""
-        weights = np.asarray(w, dtype=np.float64)
-        square = np.sum(weights**2, axis=-1)
-        matrix = self._matrix(weights.shape[-1])
-        return (np.trace(matrix) - np.sum(weights * (weights @ matrix), axis=-1) / square) / square
-
-    @property
-    def kernel(self) -> BlockFunction:
-        """f(W, Z, G, S, constant): adds ξ to G."""
-        if self._root is None:
-            return BlockFunction(add_tangent, (self._scale,), scratch=2)
-        full = self._root.ndim == 2
-        return BlockFunction(add_tangent_matrix if full else add_tangent_diagonal, (self._root,),
-                             scratch=2 + len(self._root), fixed_lanes=full)
+        weights = self._weights(w)
+        return (tangent_trace(weights, *self._trace_constants(weights.shape[-1])) / np.sum(weights**2, axis=-1, keepdims=True))[..., 0]
 
     @property
     def trace_kernel(self) -> BlockFunction | None:
         """f(W, out, S, C): Tr Σ(w/‖w‖); None where it is constant."""
-        return None if self._covariance is None else BlockFunction(tangent_trace, (self._matrix(0),), scratch=2)
+        return None if self._covariance is None else row_kernel(tangent_trace, self._trace_constants(0), into="out")
+
+    def _trace_constants(self, dim: int) -> tuple[NDArray[np.float64], float]:
+        matrix = self._matrix(dim)
+        return matrix, float(sum(np.diag(matrix)))
 
     def _matrix(self, dim: int) -> NDArray[np.float64]:
         if self._covariance is None:
@@ -193,6 +144,6 @@ class TangentNoise:
 
     def __repr__(self) -> str:
         if self._covariance is None:
-            return f"TangentNoise({self._scale:g})"
+            return f"Tangent({self._scale:g})"
         inside = np.array2string(self._covariance, separator=", ", threshold=8, edgeitems=2)
-        return f"TangentNoise({inside})".replace("\n", "")
+        return f"Tangent({inside})".replace("\n", "")
