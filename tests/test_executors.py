@@ -15,7 +15,7 @@ import sdetheory as sdt
 from sdetheory.engine import compilation
 
 x, y, mu = sympy.symbols("x y mu", real=True)
-TANGENT = sdt.losses.TangentNoise(0.5)
+TANGENT = sdt.noises.Tangent(0.5)
 QUADRATIC = sdt.losses.RayleighQuotient([1.0, 1.0, 0.0, 0.0, 0.0], noise=TANGENT)
 FULL = sdt.losses.RayleighQuotient(np.diag(np.arange(6.0)) + 0.1, noise=TANGENT)
 

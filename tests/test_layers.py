@@ -13,7 +13,8 @@ import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
 LIBRARY = "sdetheory"
-SIMULATION_WING = {"random", "engine", "sphere", "noises", "losses", "schemes", "dynamics", "simulation", "expectation", "error_studies"}
+SIMULATION_WING = {"random", "engine", "sphere", "noises", "losses", "schemes", "dynamics", "simulation", "expectation",
+                   "error_studies"}
 THEORY_WING = {"symbolic", "theory"}
 ON_TOP = {"plot", "plot_catapult", "torch"}  # the only rooms that may load matplotlib or torch as they are imported
 

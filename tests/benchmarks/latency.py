@@ -34,7 +34,7 @@ def sgd(loss, **options):
     return sdt.simulate(sdt.SGD(loss, lr=0.1, weight_decay=0.05, **options), [1.0] * loss.dim, n_steps=100, n_paths=1000, rng=0,
                         observe=["sq_norm", "effective_lr", "loss"])
 """
-NOISE = "noise=sdt.losses.TangentNoise(0.5)"
+NOISE = "noise=sdt.noises.Tangent(0.5)"
 TRIVIAL = """
 import time, numba
 @numba.njit
