@@ -219,3 +219,17 @@ def test_the_result_reads_in_one_line_and_is_evidence():
     evidence = e.as_estimate()
     assert (evidence.value, evidence.stderr, evidence.bias_bound) == (e.value, e.stderr, e.bias_bound)
     assert "<table>" in e._repr_html_() and e.cost == (e.path_steps, e.seconds)
+
+
+def test_a_function_that_changes_what_it_computes_is_asked_again():
+    factor = 1.0
+
+    def scaled(state):
+        return factor * state
+
+    def value():
+        return sdt.expect(GBM, scaled, [1.0], t1=1.0, rtol=0.1, rng=0, method="weak2").value
+
+    before = value()
+    factor = 2.0
+    assert value() == pytest.approx(2 * before)

@@ -16,7 +16,8 @@ import pytest
 import sympy
 from loss_examples import ALL, SAMPLED, example, points, run_row, scratch
 
-from sdetheory import losses, noises
+import sdetheory as sdt
+from sdetheory import losses, noises, total
 from sdetheory.engine.rows import evaluate
 
 EPS = np.finfo(float).eps
@@ -253,3 +254,18 @@ def test_bad_input_is_refused_by_name(make, error, message):
 
 def test_a_start_at_zero_is_fine_without_scale_invariance():
     losses.Quadratic([1.0, 2.0]).check_start([0.0, 0.0])
+
+
+def test_a_formula_that_changes_what_it_computes_is_written_again():
+    power = 2.0
+
+    def formula(w):
+        return total(w * w) * power
+
+    def end():
+        loss = sdt.Loss.of(formula, dim=2)
+        return float(sdt.simulate(sdt.SGD(loss, lr=0.1), [1.0, 0.0], n_steps=1).w[0, -1, 0])
+
+    before = end()
+    power = 1.0
+    assert before == pytest.approx(1 - 0.1 * 4) and end() == pytest.approx(1 - 0.1 * 2)

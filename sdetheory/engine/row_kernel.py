@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from .functions import CompiledLater
+from .functions import CompiledLater, fingerprint
 from .lanes import matrix_product
 from .program import BlockFunction
 from .row_code import RowCode
@@ -105,7 +105,7 @@ def row_kernel(formula: Callable[..., Any] | Node, constants: Sequence[Any] = ()
     else:
         signature = tuple((True, value) if isinstance(value, int) else (False, np.ndim(value)) for value in constants)
         given = [value if np.ndim(value) == 0 else np.asarray(value) for value in constants if not isinstance(value, int)]
-        written = _written_once(formula, signature, draws, into, add)
+        written = _written_once(formula, fingerprint(formula), signature, draws, into, add)
         if written.captured:  # its numbers may depend on the constants
             written = _written(formula, constants, draws, into, add)
     given += [value if value.ndim else float(value) for value in written.captured]
@@ -116,8 +116,9 @@ def row_kernel(formula: Callable[..., Any] | Node, constants: Sequence[Any] = ()
 
 
 @lru_cache(maxsize=1024)
-def _written_once(formula: Callable[..., Any], signature: tuple[tuple[bool, int], ...], draws: bool, into: str, add: bool) -> _Written:
-    """What is written for constants of these shapes, whatever their numbers."""
+def _written_once(formula: Callable[..., Any], identity: str, signature: tuple[tuple[bool, int], ...], draws: bool, into: str,
+                  add: bool) -> _Written:
+    """What is written for constants of these shapes, whatever their numbers, while the formula's `identity` stays."""
     constants = [value if literal else np.ones((1,) * value) if value else 1.0 for literal, value in signature]
     return _written(formula, constants, draws, into, add)
 

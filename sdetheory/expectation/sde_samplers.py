@@ -15,6 +15,7 @@ import sympy
 from numpy.typing import NDArray
 
 from ..callable_sde import CallableSDE
+from ..engine import fingerprint
 from ..process import Process, start_states
 from ..random import stream_key
 from ..schemes import Scheme
@@ -33,14 +34,27 @@ PILOT, STEPS = 2048, 8  # paths on which a control is judged, and their steps
 WORTH = 0.3  # of the variance, at most, that a control must leave to pay for its row
 
 
-@lru_cache(maxsize=128)
 def _program(sde: SDE | CallableSDE, scheme: Scheme, functional: Any, swept: tuple[str, ...] = ()) -> Widths:
+    return _written(sde, scheme, functional, swept, False, _identity(sde, functional))
+
+
+def _pair_program(sde: SDE | CallableSDE, scheme: Scheme, functional: Any) -> Widths:
+    return _written(sde, scheme, functional, (), True, _identity(sde, functional))
+
+
+@lru_cache(maxsize=128)
+def _written(sde: SDE | CallableSDE, scheme: Scheme, functional: Any, swept: tuple[str, ...], pair: bool, identity: str) -> Widths:
+    """A program, as long as what its Python functions compute stays the same: a closure may change, the function be the same."""
+    if pair:
+        return Widths(nested_pair(sde, scheme, functional))
     return Widths(SDEProcess(sde, scheme).write({"functional": functional}, swept))
 
 
-@lru_cache(maxsize=128)
-def _pair_program(sde: SDE | CallableSDE, scheme: Scheme, functional: Any) -> Widths:
-    return Widths(nested_pair(sde, scheme, functional))
+def _identity(sde: SDE | CallableSDE, functional: Any) -> str:
+    functions = [functional] if callable(functional) and not isinstance(functional, sympy.Basic) else []
+    if isinstance(sde, CallableSDE):
+        functions += [sde.drift_function, sde.diffusion_function]
+    return fingerprint(functions) if functions else ""
 
 
 @dataclass(frozen=True)
