@@ -66,8 +66,8 @@ def test_any_other_name_is_kept_as_it_is_given():
     assert set(run(OU, observe=dict.fromkeys(names, x**2))) == {*names, "diverged_at"}
 
 
-NAMES = [r"\xi^2", "a b", r"\mu", "mu_{0}", "lambda", "X", "dt", "time", "s_0", "C_0", "x0", "x1", "p_mu", "dW_0", "lane", "lanes", "Z", "C",
-         "math", "t0", "step", "j", "1", "é", "μ", "value", "drift"]
+NAMES = [r"\xi^2", "a b", r"\mu", "mu_{0}", "lambda", "X", "dt", "time", "s_0", "C_0", "x0", "x1", "p_mu", "dW_0", "lane", "lanes",
+         "Z", "C", "math", "t0", "step", "j", "1", "é", "μ", "value", "drift"]
 
 
 @pytest.mark.parametrize("name", NAMES)
