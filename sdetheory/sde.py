@@ -20,6 +20,7 @@ from .symbolic import conversions, ito, moments, stationarity
 from .symbolic.coefficients import as_diffusion, as_drift, as_states, as_time, expression
 from .symbolic.noise_structure import noise_types
 from .symbolic.notation import latex, symbol
+from .symbolic.regularity import as_real, is_rough, refuse_complex
 from .symbolic.tracing import trace
 from .validation import integer
 
@@ -64,6 +65,9 @@ class SDE:
         self.states: tuple[sympy.Symbol, ...] = as_states(states)
         d = len(self.states)
         a, b = as_drift(drift, d), as_diffusion(diffusion, d)
+        for name, matrix in (("drift", a), ("diffusion", b)):
+            for i, entry in enumerate(matrix):
+                refuse_complex(f"{name}[{i}]" if len(matrix) > 1 else name, entry)
         self.time: sympy.Symbol = as_time(time, self.states, a.free_symbols | b.free_symbols)
         self.dim, self.noise_dim = d, b.shape[1]
         self._coefficients = (a, b)
@@ -92,12 +96,23 @@ class SDE:
         """The classes of noise that SymPy shows b to be in."""
         return noise_types(self)
 
+    @cached_property
+    def is_rough(self) -> bool:
+        """Whether a coefficient has kinks or jumps (Abs, Max, Piecewise, …), where formulas with derivatives promise nothing."""
+        return any(map(is_rough, (*self.drift, *self.diffusion)))
+
+    @cached_property
+    def real(self) -> SDE:
+        """The same SDE with symbols that SymPy knows to be real."""
+        real = as_real([*self.states, self.time, *self.parameters])
+        return self.subs(real) if real else self
+
     def subs(self, mapping: Mapping[sympy.Symbol | str, Any]) -> SDE:
         """The SDE with parameters put in (numbers or expressions), or states and time renamed (symbols).
 
         >>> x, mu = sympy.symbols("x mu")
         >>> SDE(x, -mu * x, 1).subs({"mu": 2})
-        SDE(dx = -2*x dt + 1 dW)
+        SDE(dx = -2*x dt + dW)
         """
         put: dict[sympy.Symbol, sympy.Expr] = {}
         for key, value in dict(mapping).items():
@@ -135,7 +150,7 @@ class SDE:
 
         >>> x = sympy.Symbol("x", positive=True); y = sympy.Symbol("y", real=True)
         >>> SDE(x, x, x).transform({y: sympy.log(x)}, {x: sympy.exp(y)})
-        SDE(dy = 1/2 dt + 1 dW)
+        SDE(dy = 1/2 dt + dW)
         """
         differential = self.ito_formula(list(new.values()))
         if set(inverse) != set(self.states):
@@ -221,9 +236,18 @@ class SDE:
         names = ", ".join(map(str, self.states))
         a, b = self._coefficients
         if self.dim == self.noise_dim == 1:
-            return f"SDE(d{names} = {a[0]} d{self.time} + {b[0]} dW)"
+            return f"SDE(d{names} = {_factor(a[0])}d{self.time} + {_factor(b[0])}dW)"
         return f"SDE(d({names}) = {list(a)} d{self.time} + {b.tolist()} dW)"
 
     def _repr_latex_(self) -> str:
-        shown = [latex(e[0] if len(e) == 1 else e) for e in (sympy.ImmutableMatrix(self.states), *self._coefficients)]
-        return f"$$d{shown[0]} = {shown[1]}\\,d{latex(self.time)} + {shown[2]}\\,dW$$"
+        x, a, b = (e[0] if len(e) == 1 else e for e in (sympy.ImmutableMatrix(self.states), *self._coefficients))
+        return f"$$d{latex(x)} = {_latex_factor(a)}d{latex(self.time)} + {_latex_factor(b)}dW$$"
+
+
+def _factor(e: sympy.Expr) -> str:
+    """The expression as a factor of dt or dW: sums in parentheses, and nothing for 1."""
+    return "" if e == 1 else f"({e}) " if e.is_Add else f"{e} "
+
+
+def _latex_factor(e: Any) -> str:
+    return "" if e == 1 else rf"\left({latex(e)}\right)\," if getattr(e, "is_Add", False) else rf"{latex(e)}\,"

@@ -177,4 +177,4 @@ def test_functions_of_the_wrong_shape_are_refused():
 def test_repr_and_latex_are_one_line():
     assert repr(HESTON) == "SDE(d(x, v) = [mu*x, -k*v] dt + [[sqrt(v)*x, 0], [rho*v, sigma*sqrt(v)]] dW)"
     w = symbol("w")
-    assert SDE(w, -symbol("weight_decay") * w, 1)._repr_latex_() == r"$$dw = - w \lambda\,dt + 1\,dW$$"
+    assert SDE(w, -symbol("weight_decay") * w, 1)._repr_latex_() == r"$$dw = - w \lambda\,dt + dW$$"

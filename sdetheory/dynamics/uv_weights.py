@@ -16,17 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..engine import (
-    CompiledLater,
-    Name,
-    Observer,
-    Program,
-    Steps,
-    Writer,
-    block_function,
-    first_divergence,
-    per_lane,
-)
+from ..engine import CompiledLater, Name, Observer, Program, Steps, Writer, block_function, first_divergence, per_lane
 from ..process import Observed, about
 from ..validation import Bounds
 from .uv_maps import SumDifferenceMap, UVModelProcess

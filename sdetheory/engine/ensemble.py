@@ -54,6 +54,8 @@ def thread_count(n_threads: int | None = None) -> int:
     if n_threads is not None:
         return n_threads
     named = os.environ.get("SDETHEORY_NUM_THREADS")
+    if named and (not named.strip().isdecimal() or int(named) < 1):
+        raise ValueError(f"SDETHEORY_NUM_THREADS: expected a number of threads >= 1, got {named!r}; unset it for all cores")
     return int(named) if named else len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
@@ -184,6 +186,9 @@ def run_ensemble(plan: Plan, *, executor: Executor | None = None, n_threads: int
         For each observable (paths, saves, rows); or, where no paths are kept, one array of moments (cells, saves, rows, 3).
     diverged_at : (paths,) array
     """
+    if executor is not None and not isinstance(executor, Executor):
+        raise TypeError(f"executor: expected a concurrent.futures.Executor or None, got {executor!r}; give e.g. "
+                        "ProcessPoolExecutor(4), or client.get_executor() of a cluster")
     workers, blocks = thread_count(n_threads), plan.blocks_per_chunk(chunk_size)
     ranges = [(b, min(b + blocks, plan.n_blocks)) for b in range(0, plan.n_blocks, blocks)]
     store = Checkpoint(Path(checkpoint).expanduser(), plan, blocks) if checkpoint is not None else None

@@ -41,6 +41,42 @@ class _LanePrinter(PythonCodePrinter):
             return f"({product})" if exponent.p > 0 else f"(1.0 / ({product}))"
         return f"math.pow({self._print(base)}, {self._print(exponent)})"
 
+    def _print_Piecewise(self, expr: sympy.Piecewise) -> str:
+        covered = expr.args[-1].cond == sympy.true
+        return super()._print_Piecewise(expr if covered else sympy.Piecewise(*expr.args, (sympy.nan, True), evaluate=False))
+
+    def _print_Max(self, expr: sympy.Max) -> str:
+        return self._of_two("larger", expr.args)
+
+    def _print_Min(self, expr: sympy.Min) -> str:
+        return self._of_two("smaller", expr.args)
+
+    def _of_two(self, name: str, arguments: Sequence[sympy.Expr]) -> str:
+        """f(f(a, b), c), which is NaN where one of them is."""
+        text = self._print(arguments[0])
+        for argument in arguments[1:]:
+            text = f"{name}({text}, {self._print(argument)})"
+        return text
+
+    def _print_sign(self, expr: sympy.sign) -> str:
+        return f"sign_of({self._print(expr.args[0])})"
+
+    def _print_Heaviside(self, expr: sympy.Heaviside) -> str:
+        return f"unit_step({self._print(expr.args[0])}, {self._print(expr.args[1])})"
+
+    def _print_floor(self, expr: sympy.floor) -> str:
+        return f"np.floor({self._print(expr.args[0])})"
+
+    def _print_ceiling(self, expr: sympy.ceiling) -> str:
+        return f"np.ceil({self._print(expr.args[0])})"
+
+    def _print_NegativeInfinity(self, expr: Any) -> str:
+        return "(-math.inf)"
+
+    def _print_KroneckerDelta(self, expr: sympy.KroneckerDelta) -> str:
+        first, second = map(self._print, expr.args[:2])
+        return f"(1.0 if {first} == {second} else 0.0)"
+
     def _print_Pi(self, expr: Any) -> str:
         return "math.pi"
 
@@ -53,29 +89,23 @@ def _printer() -> _LanePrinter:
 
 
 def refuse_without_kernel(where: str, expression: sympy.Expr) -> None:
-    """Raise ValueError for an expression that is not real, or has something in it that kernels don't know.
+    """Raise ValueError for an expression that has something in it that kernels don't know.
 
-    >>> refuse_without_kernel("observe", sympy.besselj(0, sympy.Symbol("x")))
+    >>> refuse_without_kernel("observe", 1 + sympy.besselj(0, sympy.Symbol("x")))
     Traceback (most recent call last):
-    ValueError: observe: expected an expression of elementary functions, got besselj(0, x) with besselj; ...
+    ValueError: observe: expected elementary functions, got besselj in besselj(0, x) + 1; give a Python function that computes it
     """
-    for part in sympy.preorder_traversal(expression):
-        if part is sympy.I or (part.is_number and part.is_extended_real is False):
-            raise ValueError(f"{where}: expected a real expression, got {expression} with {part}; write it without complex numbers")
-        if isinstance(part, sympy.Sum | sympy.Product):
-            raise ValueError(f"{where}: expected an expression of elementary functions, got {expression} with {type(part).__name__}; "
-                             "write it out, with .doit() where its limits are numbers")
-    try:
-        _printer().doprint(expression)
-    except PrintMethodNotImplementedError:
-        known = (*(c for c in sympy.Expr.__subclasses__() if c.__module__ == "sympy.core.add"), sympy.Add, sympy.Mul, sympy.Pow)
-        unknown = [part for part in sympy.preorder_traversal(expression) if not isinstance(part, known) and not _prints(part)]
-        names = sorted({type(part).__name__ for part in unknown[-1:]})
-        raise ValueError(f"{where}: expected an expression of elementary functions, got {expression} with {', '.join(names)}; "
-                         "give a Python function of the state that computes it") from None
+    for part in sympy.postorder_traversal(expression):
+        if isinstance(part, sympy.Sum | sympy.Product | sympy.factorial):
+            remedy = "write it out, with .doit() where its limits are numbers, factorials as sympy.gamma"
+        elif isinstance(part, sympy.Expr) and not _prints(part):
+            remedy = "give a Python function that computes it"
+        else:
+            continue
+        raise ValueError(f"{where}: expected elementary functions, got {type(part).__name__} in {expression}; {remedy}")
 
 
-def _prints(part: Any) -> bool:
+def _prints(part: sympy.Expr) -> bool:
     try:
         _printer().doprint(part)
     except PrintMethodNotImplementedError:

@@ -9,7 +9,7 @@ import numpy as np
 
 from .functions import block_function, lane_function
 
-__all__ = ["copy_row", "copy_rows", "first_divergence", "matrix_product", "per_lane"]
+__all__ = ["copy_row", "copy_rows", "first_divergence", "larger", "matrix_product", "per_lane", "sign_of", "smaller", "unit_step"]
 
 
 def per_lane(value: Any, lane: int) -> Any:
@@ -21,6 +21,30 @@ def per_lane(value: Any, lane: int) -> Any:
 def first_divergence(known, step, a, b):
     """`known`, or `step` where that is infinite and a or b is not finite: what a program that marks divergence keeps in D."""
     return step if a * 0.0 + b * 0.0 != 0.0 and known == math.inf else known
+
+
+@lane_function
+def larger(a, b):
+    """max(a, b), of 0 and −0 the first, and NaN where one of them is."""
+    return b if b > a or b != b else a
+
+
+@lane_function
+def smaller(a, b):
+    """min(a, b), of 0 and −0 the first, and NaN where one of them is."""
+    return b if b < a or b != b else a
+
+
+@lane_function
+def sign_of(x):
+    """−1, 0 or 1, and NaN for NaN."""
+    return 1.0 if x > 0.0 else -1.0 if x < 0.0 else 0.0 if x == 0.0 else x
+
+
+@lane_function
+def unit_step(x, at_zero):
+    """0, then 1 from x > 0 on, `at_zero` between them, and NaN for NaN."""
+    return 1.0 if x > 0.0 else 0.0 if x < 0.0 else at_zero if x == 0.0 else x
 
 
 def matrix_product(A: Any, W: Any, out: Any) -> None:

@@ -20,11 +20,11 @@ import sympy
 from numpy.typing import NDArray
 
 from ..sde import SDE
+from ..symbolic.regularity import is_rough
 
-__all__ = ["best_coefficients", "controlled", "is_rough"]
+__all__ = ["best_coefficients", "controlled"]
 
 TERMS, OPERATIONS = 4, 60  # of the series; of the row of M, beyond which a step costs more than it saves
-_ROUGH = (sympy.Abs, sympy.Max, sympy.Min, sympy.Piecewise, sympy.sign, sympy.Heaviside, sympy.floor, sympy.ceiling)
 
 
 @lru_cache(maxsize=64)
@@ -58,16 +58,6 @@ def controlled(sde: SDE, functional: sympy.Expr, t0: float, t1: float) -> tuple[
         return None
     drift, diffusion = [*sde.drift, sympy.S.Zero], sde.diffusion.col_join(row)
     return SDE([*sde.states, M], drift, diffusion, time=sde.time), functional - M, tuple(names)
-
-
-def is_rough(expression: sympy.Expr) -> bool:
-    """Whether an expression has kinks or jumps, so that it has no generator.
-
-    >>> x = sympy.Symbol("x", real=True)
-    >>> is_rough(sympy.Max(x, 0)), is_rough(x**2)
-    (True, False)
-    """
-    return bool(expression.has(*_ROUGH))
 
 
 def _fresh(name: str, taken: set[str]) -> str:

@@ -107,7 +107,8 @@ def pair_sampler(sde: SDE | CallableSDE, scheme: Scheme, functional: Any, x0: St
 def nestable_scheme(sde: SDE | CallableSDE) -> Scheme:
     """The best scheme whose increments are Brownian: weak order 2 and strong order 1 where the noise commutes."""
     second = get_scheme("weak_order_2")
-    return second if isinstance(sde, SDE) and not second.increments_shape(sde).get("dV") else get_scheme("euler_maruyama")
+    smooth = isinstance(sde, SDE) and not sde.is_rough
+    return second if smooth and not second.increments_shape(sde).get("dV") else get_scheme("euler_maruyama")
 
 
 def with_control(sde: SDE | CallableSDE, functional: Any, scheme: Scheme, plain: Sampler, x0: Start, seeds: np.random.SeedSequence,

@@ -20,8 +20,8 @@ from ..schemes import Scheme, SDEProcess, process_of
 from ..schemes import get as get_scheme
 from ..sde import SDE
 from ..starts import Start
+from ..symbolic.regularity import is_rough
 from ..validation import integer, number
-from .control import is_rough
 from .extrapolation import extrapolated_mean
 from .goal import Goal, Outcome, part, refuse_not_finite
 from .multilevel import multilevel_mean
@@ -61,7 +61,8 @@ def expect(process: Any, functional: Any, x0: Any, *, t1: float | None = None, n
     confidence : float in (0, 1)
         How often the interval shall cover the expectation.
     scheme : str or Scheme, optional
-        Integrator; by default three-point weak order 2, for "multilevel" weak order 2 or Milstein where the noise commutes and
+        Integrator; by default Euler–Maruyama where a coefficient has kinks (Max, Abs, …) or is a Python function; elsewhere
+        three-point weak order 2, for "multilevel" weak order 2 or Milstein where the noise commutes and
         Euler–Maruyama elsewhere.
     method : {"auto", "weak2", "richardson", "multilevel"}
         One step size; two step sizes and extrapolation; a telescope of step sizes on nested Brownian paths. "auto" takes the
@@ -167,7 +168,7 @@ def _of_sde(sde: SDE | CallableSDE, functional: Any, x0: Start, t0: float, t1: f
     span = (x0, t0, t1)
     nested = nestable_scheme(sde) if scheme is None else get_scheme(scheme)
     if method != "multilevel":
-        default = "weak_order_2_three_point" if isinstance(sde, SDE) else "euler_maruyama"
+        default = "weak_order_2_three_point" if isinstance(sde, SDE) and not sde.is_rough else "euler_maruyama"
         chosen = get_scheme(default if scheme is None else scheme)
         order = int(_promise(chosen, sde))
         plain = sampler_of(sde, chosen, functional, *span)

@@ -31,6 +31,8 @@ _COMMUTING = ("additive", "scalar", "diagonal", "commutative")
 class Milstein(Scheme):
     """Milstein step; for noise whose columns commute."""
 
+    differentiates = True
+
     def check(self, sde: SDE | CallableSDE) -> None:
         """Raise ValueError unless L^i b_j = L^j b_i for all pairs of noise columns."""
         super().check(sde)

@@ -26,6 +26,7 @@ from ..engine.lane_program import (
 )
 from ..process import Observed, Process, about
 from ..sde import SDE
+from ..symbolic.regularity import as_real, refuse_complex
 from ..validation import Bounds
 from .scheme import Scheme, get
 
@@ -49,14 +50,16 @@ class SDEProcess(Process):
     Parameters
     ----------
     sde : SDE or CallableSDE
+        With symbols of any names and assumptions, as long as they may be real: `given`, and `sde` with real ones.
     scheme : Scheme or its name
     """
 
     clock: ClassVar = "time"
 
     def __init__(self, sde: SDE | CallableSDE, scheme: Scheme | str) -> None:
-        self.sde, self.scheme = sde, get(scheme)
-        self.scheme.check(sde)
+        self.given, self.scheme = sde, get(scheme)
+        self.sde = sde.real if isinstance(sde, SDE) else sde
+        self.scheme.check(self.sde)
 
     @property
     def dim(self) -> int:
@@ -81,17 +84,19 @@ class SDEProcess(Process):
     @property
     def parameters(self) -> Mapping[str, Bounds]:
         """The SDE's parameters, bounded by what SymPy assumes of them."""
-        return {s.name: _assumed(s) for s in self.sde.parameters}
+        return {s.name: _assumed(s) for s in self.given.parameters}
 
     def expression(self, name: str, expression: sympy.Expr) -> sympy.Expr:
         """Check that an expression has symbols of the SDE alone, and a kernel."""
-        known = {s.name: s for s in (*self.sde.states, self.sde.time, *self.sde.parameters)}
+        known = {s.name: s for s in (*self.given.states, self.given.time, *self.given.parameters)}
         for symbol in sorted(expression.free_symbols - set(known.values()), key=str):
             if symbol.name in known:
                 raise ValueError(f"{name}: expected the SDE's own symbol {symbol.name}, got one of that name with other assumptions; "
                                  f"create each symbol once, or take it from sde.states, sde.parameters or sde.time")
             raise ValueError(f"{name}: {expression} has the symbol {symbol.name}, which the SDE has not; its states are "
                              f"{', '.join(self.observables)}")
+        expression = expression.xreplace(as_real(expression.free_symbols))
+        refuse_complex(name, expression)
         refuse_without_kernel(name, expression)
         return expression
 
@@ -137,7 +142,7 @@ class SDEProcess(Process):
         return _step_code(self.sde, self.scheme, self._swept_symbols(swept))
 
     def __repr__(self) -> str:
-        return repr(self.sde)
+        return repr(self.given)
 
 
 @process_of.register(SDE)
@@ -166,6 +171,8 @@ def _step_code(sde: SDE, scheme: Scheme, swept: tuple[sympy.Symbol, ...]) -> Lan
     taken = [s.name for s in (*sde.states, sde.time, *sde.parameters)]
     time = sympy.Symbol(unused_name("time", taken), real=True)
     dt = sympy.Symbol(unused_name("dt", taken), positive=True)
+    for i, coefficient in enumerate((*sde.drift, *sde.diffusion)):
+        refuse_without_kernel("drift" if i < sde.dim else "diffusion", coefficient)
     step = scheme.one_step(sde, sde.states, time, dt, increments)
     flat = [symbol for role in increments if role != "dV" for symbol in increments[role]]
     names = {**_names(sde, swept), time: "time", dt: "dt", **{symbol: f"dW_{i}" for i, symbol in enumerate(flat)},

@@ -15,7 +15,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from fractions import Fraction
 from math import sqrt
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import numpy as np
 import sympy
@@ -91,6 +91,9 @@ class Scheme(ABC):
     weak_order: Mapping[str, Fraction] = field(repr=False)
     noise: tuple[Increment, ...] = (Increment("dW", "normal"),)
 
+    #: whether the step has derivatives of the coefficients, which then must have no kinks
+    differentiates: ClassVar[bool] = False
+
     @abstractmethod
     def one_step(self, sde: SDE, x: Any, t: Any, dt: Any, increments: Mapping[str, tuple[Any, ...]]) -> sympy.Matrix:
         """Expression of the state after one step, a column of shape (d, 1).
@@ -112,6 +115,9 @@ class Scheme(ABC):
         if isinstance(sde, CallableSDE):
             raise self._refuse("an SDE given by expressions, to differentiate them", "one given by Python callables",
                                "write drift and diffusion in SymPy, or use 'euler_maruyama'")
+        if self.differentiates and sde.is_rough:
+            raise self._refuse("coefficients without kinks (Abs, Max, Piecewise, sign, ...), to differentiate them", repr(sde),
+                               "use 'euler_maruyama'; no higher order is promised at a kink")
 
     def increments_shape(self, sde: SDE | CallableSDE) -> dict[str, int]:
         """Rows of noise that one step takes, by role and in order."""

@@ -31,6 +31,8 @@ __all__ = ["STRONG_ORDER_1_5", "StrongOrder15"]
 class StrongOrder15(Scheme):
     """Itô–Taylor step of strong order 1.5; for noise that does not depend on the state."""
 
+    differentiates = True
+
     def check(self, sde: SDE | CallableSDE) -> None:
         """Raise ValueError unless the diffusion is free of the state."""
         super().check(sde)

@@ -34,6 +34,8 @@ __all__ = ["WEAK_ORDER_2", "WEAK_ORDER_2_THREE_POINT", "WeakOrder2"]
 class WeakOrder2(Scheme):
     """Itô–Taylor step of weak order 2; for every Itô SDE with smooth coefficients."""
 
+    differentiates = True
+
     def increments_shape(self, sde: SDE | CallableSDE) -> dict[str, int]:
         """Rows of noise; no signs where the noises commute."""
         rows = super().increments_shape(sde)

@@ -23,7 +23,9 @@ __all__ = ["StationarityResult", "check_stationary", "probability_flux", "scale_
 class StationarityResult:
     """`residual` = (∇·J)/p and `flux` = J/p, simplified; `stationary`, `detailed_balance`: whether they are exactly 0.
 
-    True as a bool where p is stationary. Integrability of p and what happens at the boundary are not looked at.
+    True as a bool where p is stationary. Integrability of p and what happens at the boundary are not looked at. The equation
+    is that of a density with respect to dx in all of R^d: of an SDE that stays on a sphere or another surface it says nothing
+    about densities on that surface.
     """
 
     residual: sympy.Expr
@@ -44,8 +46,8 @@ class StationarityResult:
 
     def __repr__(self) -> str:
         if not self.stationary:
-            return f"<not stationary: div J / p = {self.residual}>"
-        return f"<stationary, {'detailed balance' if self.detailed_balance else 'with a steady current'}>"
+            return f"<not stationary in R^{len(self.flux)}: div J / p = {self.residual} as a density with respect to dx>"
+        return f"<stationary in R^{len(self.flux)}, {'detailed balance' if self.detailed_balance else 'with a steady current'}>"
 
 
 def probability_flux(process: ItoProcess, density: sympy.Expr) -> sympy.ImmutableMatrix:
