@@ -54,20 +54,20 @@ def table(workload: str) -> None:
     """Run and print one workload."""
     module = importlib.import_module(WORKLOADS[workload])
     print(f"\n{workload}: {module.TITLE}\n")
-    print(f"{'candidate':34}{'ns per ' + module.UNIT:>22}{'ratio':>9}{'first call s':>14}{'peak MiB':>10}{'answer':>11}")
+    print(f"{'candidate':42}{'ns per ' + module.UNIT:>22}{'ratio':>9}{'first call s':>14}{'peak MiB':>10}{'answer':>11}")
     names = list(module.CANDIDATES)
     ours: dict[str, float] = {}
     for name in [*names, *(n for n in names if n.startswith("sdetheory"))]:
         got = in_a_process(workload, name)
         if "missing" in got:
-            print(f"{name:34}{'':>22}  not run: {got['missing']}")
+            print(f"{name:42}{'':>22}  not run: {got['missing']}")
             continue
         per = float(got["per"])
         label = f"{name} (again)" if name in ours else name
         reference = next(iter(ours.values()), per)
         if name.startswith("sdetheory"):
             ours.setdefault(name, per)
-        print(f"{label:34}{per:22.3g}{per / reference:9.2f}{got['first']:14.2f}{got['memory']:10.0f}{got['answer']:11.5g}",
+        print(f"{label:42}{per:22.3g}{per / reference:9.2f}{got['first']:14.2f}{got['memory']:10.0f}{got['answer']:11.5g}",
               flush=True)
     print(f"expected answer {module.EXPECTED}")
 

@@ -1,4 +1,7 @@
-"""W1: geometric Brownian motion by Euler–Maruyama, 1e5 paths, 1000 steps, final state only; float64."""
+"""W1: geometric Brownian motion by Euler–Maruyama, 1e5 paths, 1000 steps, final state only; float64.
+
+The packages in Rust keep all paths, and have no way not to.
+"""
 
 from __future__ import annotations
 
@@ -144,6 +147,34 @@ def torchsde_euler():
     return call
 
 
+def stochastic_rs():
+    """Without a seed, for with one it runs on one thread; `n` counts points, not steps."""
+    import stochastic_rs
+
+    gbm = stochastic_rs.PyGbm(mu=MU, sigma=SIGMA, n=STEPS // 10 + 1, x0=1.0, t=STEPS // 10 * DT)
+    return lambda: gbm.sample_par(PATHS)[:, -1].mean()
+
+
+def pathwise_sde():
+    import pathwise
+
+    gbm, euler = pathwise.gbm(MU, SIGMA), pathwise.euler()
+    return lambda: pathwise.simulate(gbm, euler, n_paths=PATHS, n_steps=STEPS // 10, t1=STEPS // 10 * DT, x0=1.0)[:, -1].mean()
+
+
+def sde_sim_rs():
+    """A long table comes back, a row a path and time; slow enough for fewer paths."""
+    import sde_sim_rs
+
+    equation, times = [f"dX = ( {MU} * X ) * dt + ( {SIGMA} * X ) * dW1"], [step * DT for step in range(STEPS // 10 + 1)]
+
+    def call():
+        table = sde_sim_rs.simulate(equation, times, PATHS // 10, {"X": 1.0}, "pseudo", "euler")
+        return table["value"].to_numpy()[STEPS // 10 :: STEPS // 10 + 1].mean()
+
+    return call
+
+
 CANDIDATES = {
     "sdetheory (SymPy SDE)": (simulate, PATHS * STEPS),
     "sdetheory (njit callables)": (simulate_callables, PATHS * STEPS),
@@ -154,4 +185,7 @@ CANDIDATES = {
     "jax scan float64, to t = 0.1": (jax_scan("float64"), PATHS * STEPS // 10),
     "diffrax Euler, to t = 0.1": (diffrax_euler, PATHS * STEPS // 10),
     "torchsde Euler, to t = 0.1": (torchsde_euler, PATHS * STEPS // 10),
+    "stochastic-rs, all kept, to t = 0.1": (stochastic_rs, PATHS * STEPS // 10),
+    "pathwise-sde Euler, all kept, to t = 0.1": (pathwise_sde, PATHS * STEPS // 10),
+    "sde-sim-rs, 10,035 paths kept, to t = 0.1": (sde_sim_rs, PATHS // 10 * (STEPS // 10)),
 }
