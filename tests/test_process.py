@@ -20,7 +20,7 @@ from sdetheory.starts import NormalWeights, Points, ReducedStart, Start, Uniform
 
 x, y, k, q = sympy.symbols("x y k q")
 OU = sdt.SDE([x], drift=[1 - x], diffusion=[[1]])
-LOSS = sdt.losses.RayleighQuotient([1.0, 0.5, 0.0], noise=sdt.losses.TangentNoise(0.5))
+LOSS = sdt.losses.RayleighQuotient([1.0, 0.5, 0.0], noise=sdt.noises.Tangent(0.5))
 NET = sdt.losses.TwoLayerLinear([[1.0, 0.0], [0.0, 2.0]], [1.0, -1.0], width=4)
 SHORT = dict(t1=0.5, dt=0.1, n_paths=64, rng=0)
 EPS = np.finfo(float).eps

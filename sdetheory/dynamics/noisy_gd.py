@@ -93,7 +93,7 @@ class NoisyGD(UpdateRule):
         noise = loss.noise
         if noise is None or noise.kind == "normal":
             return
-        if not (isinstance(noise, Minibatch) or hasattr(noise, "gaussian")):
+        if not isinstance(noise, Minibatch) and noise.gaussian is None:
             raise ValueError(f"loss: NoisyGD needs gradient noise with a known Gaussian twin of the same covariance, got "
                              f"{noise!r}; use SGD, or give the noise a property `gaussian`")
 
@@ -105,7 +105,8 @@ class NoisyGD(UpdateRule):
         elif isinstance(noise, Minibatch):
             g = self._of_all_samples(s, noise)
         else:
-            g, twin = s.block(), noise.gaussian  # type: ignore[attr-defined]
+            g, twin = s.block(), noise.gaussian
+            assert twin is not None  # seen at construction
             s.gradient(s.w, into=g)
             s.call(twin.kernel, s.w, s.draw("normal", twin.components(self.dim)), g)
         s.call(sgd_step, s.w, g, s.lr, s.weight_decay)

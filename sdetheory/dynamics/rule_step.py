@@ -54,7 +54,7 @@ class RuleStep(_OnLoss, Step):
     @property
     def minibatch_gradient(self) -> BlockFunction | None:
         """The loss's own kernel of the gradient of drawn samples; None where its noise is added to the exact one."""
-        return getattr(self.loss, "stochastic_gradient_kernel", None)
+        return self.loss.stochastic_gradient_kernel
 
     def noise_trace(self, at: Name) -> Name:
         """Tr Σ at unit norm: a constant where it is one, else a row of scratch."""

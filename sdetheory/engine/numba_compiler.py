@@ -30,7 +30,7 @@ def add_runtime_symbols() -> None:
 
 def llvm_of(kernel: Kernel) -> str:
     """Numba's optimised module, with an entry that returns the status in place of its C callback."""
-    if numba.config.DISABLE_JIT:
+    if getattr(numba.config, "DISABLE_JIT", 0):
         raise RuntimeError("NUMBA_DISABLE_JIT: expected 0, got 1: a function that this kernel calls has to be compiled by Numba; unset "
                            "it, and call the function from Python to debug it")
     namespace = {**_NAMES, **{name: _for_numba(f) for name, f in kernel.functions.items()}}

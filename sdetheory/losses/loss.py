@@ -114,6 +114,11 @@ class Loss(ABC):
         """f(W, out, S, *constants): out ← L, one value a lane."""
 
     @property
+    def stochastic_gradient_kernel(self) -> BlockFunction | None:
+        """f(W, Z, G, S, *constants): G ← ∇L(w) + ξ from a draw Z, where that needs no exact gradient; else None."""
+        return None
+
+    @property
     def noise_trace(self) -> float:
         """σ² = Tr Σ(ŵ) at unit norm, 0 without noise.
 

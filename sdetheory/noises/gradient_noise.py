@@ -58,7 +58,12 @@ class GradientNoise(Protocol):
 
     @property
     def trace_kernel(self) -> BlockFunction | None:
-        """Tr Σ at unit norm, one value a lane."""
+        """Tr Σ at unit norm, one value per lane."""
+        return None
+
+    @property
+    def gaussian(self) -> GradientNoise | None:
+        """The Gaussian noise of the same covariance, where one is known."""
         return None
 
 
