@@ -127,7 +127,7 @@ plot.verdict(verdict).figure
 # and then converges in a flatter place, the catapult; above $4$ it diverges.
 
 # %%
-from sdetheory.dynamics.phases import phases_of_losses
+from sdetheory.studies.phases import phases_of_losses
 from sdetheory.theory import catapult
 
 CURVATURE, OUTPUT = 2.0, 1.0                     # the tangent kernel and the output of the net at the start

@@ -35,9 +35,9 @@ from IPython.display import Image
 
 import sdetheory as sdt
 from sdetheory import plot
-from sdetheory.dynamics.phases import phases_of_losses
 from sdetheory.dynamics.uv_maps import OutputCurvatureMap, UniversalMap
 from sdetheory.dynamics.uv_weights import UVDescent
+from sdetheory.studies.phases import phases_of_losses
 from sdetheory.theory import catapult
 
 # %% [markdown]

@@ -31,7 +31,8 @@ import numpy as np
 import sympy
 
 import sdetheory as sdt
-from sdetheory.dynamics import SVAG, SingleBatchNearMiss, affine_moments, random_linear_sde, stationary_moments
+from sdetheory.dynamics import SVAG, SingleBatchNearMiss, random_linear_sde
+from sdetheory.exact import affine_moments, stationary_moments
 from sdetheory.scaling_rule import scaling_limit, scaling_sweep
 from sdetheory.stats import fit_order
 from sdetheory.theory import svag

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from sdetheory.references import PAPERS
+from sdetheory.papers import PAPERS
 
 from .console import MARKS, Progress, columns, table, wrapped
 from .devices import available

@@ -17,7 +17,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from sdetheory.references import PAPERS
+from sdetheory.papers import PAPERS
 
 from .errors import UsageError
 from .source import stated
@@ -117,7 +117,7 @@ class ClaimFile:
 
 @lru_cache(maxsize=8)
 def discover(folder: Path = HERE) -> tuple[ClaimFile, ...]:
-    """Return every claim file under `folder`, by paper (in the order of `references`, then by name) and number.
+    """Return every claim file under `folder`, by paper (in the order of `papers`, then by name) and number.
 
     Raises
     ------

@@ -11,7 +11,7 @@ from typing import Any
 from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup
 
-from sdetheory.references import PAPERS
+from sdetheory.papers import PAPERS
 
 from .console import MARKS
 from .mathematics import prose, tidied

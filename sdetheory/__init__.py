@@ -13,17 +13,17 @@ if TYPE_CHECKING:  # what `__getattr__` does, for editors and type checkers
     from . import (
         claims,
         dynamics,
-        error_studies,
         evidence,
+        exact,
         expectation,
         hypotheses,
         losses,
         noises,
+        papers,
         plot,
         process,
         processes,
         random,
-        references,
         scaling_rule,
         schedules,
         schemes,
@@ -32,6 +32,7 @@ if TYPE_CHECKING:  # what `__getattr__` does, for editors and type checkers
         sphere,
         starts,
         stats,
+        studies,
         symbolic,
         theory,
         torch,
@@ -59,9 +60,9 @@ _WHERE = {
     "Estimate": "evidence", "Exact": "evidence", "Relative": "evidence", "Resolution": "evidence", "Between": "evidence",
 }
 __all__ = ["SDE", "SGD", "SVAG", "Between", "Claim", "Control", "Derivation", "Estimate", "Exact", "Formula", "Loss", "Relative",
-           "Resolution", "__version__", "claims", "dynamics", "error_studies", "evidence", "expect", "expectation", "hypotheses",
-           "losses", "noises", "plot", "process", "processes", "random", "references", "scaling_rule", "schedules", "schemes",
-           "sde", "simulate", "simulation", "sphere", "starts", "stats", "symbolic", "theory", "torch", "total", "translate",
+           "Resolution", "__version__", "claims", "dynamics", "evidence", "exact", "expect", "expectation", "hypotheses",
+           "losses", "noises", "papers", "plot", "process", "processes", "random", "scaling_rule", "schedules", "schemes",
+           "sde", "simulate", "simulation", "sphere", "starts", "stats", "studies", "symbolic", "theory", "torch", "total", "translate",
            "validation", "verdicts", "verify_all"]
 
 

@@ -14,7 +14,7 @@ import numpy as np
 import scipy
 from numpy.typing import ArrayLike, NDArray
 
-from .engine import block_function
+from .kernels import block_function
 from .validation import integer, number
 
 __all__ = ["area", "distance", "exponential", "exponential_block", "great_circle", "harmonics_count",

@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 
 import sdetheory as sdt
-from sdetheory.dynamics.phases import Phase, phases_of_ends, phases_of_losses
 from sdetheory.dynamics.uv_maps import OutputCurvatureMap, SumDifferenceMap, UniversalMap
 from sdetheory.dynamics.uv_weights import UVDescent, UVProducts
 from sdetheory.losses.uv_model import UVModel
 from sdetheory.starts import NormalWeights, ReducedStart
+from sdetheory.studies.phases import Phase, phases_of_ends, phases_of_losses
 from sdetheory.theory import catapult
 
 EPS = np.finfo(np.float64).eps

@@ -10,7 +10,7 @@ import pytest
 import sympy
 
 import sdetheory as sdt
-from sdetheory.error_studies import strong_error_study, weak_error_study, work_precision
+from sdetheory.studies import strong_error_study, weak_error_study, work_precision
 
 matplotlib.use("Agg")
 x = sympy.Symbol("x", real=True)

@@ -8,17 +8,8 @@ import numpy as np
 import pytest
 
 import sdetheory as sdt
-from sdetheory.dynamics import (
-    SVAG,
-    NoisyGD,
-    SingleBatchNearMiss,
-    affine_law,
-    affine_moments,
-    random_linear_sde,
-    sde_stationary_covariance,
-    stationary_moments,
-    svag_stationary_covariance,
-)
+from sdetheory.dynamics import SVAG, NoisyGD, SingleBatchNearMiss, random_linear_sde
+from sdetheory.exact import affine_law, affine_moments, sde_stationary_covariance, stationary_moments, svag_stationary_covariance
 from sdetheory.losses import FiniteSum, RandomLinear, RayleighQuotient
 from sdetheory.theory import svag as theory
 

@@ -12,7 +12,7 @@ import sympy
 import xarray as xr
 
 import sdetheory as sdt
-from sdetheory.engine import compilation
+from sdetheory.kernels import compilation
 
 x, y, mu = sympy.symbols("x y mu", real=True)
 TANGENT = sdt.noises.Tangent(0.5)

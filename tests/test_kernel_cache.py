@@ -12,11 +12,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from sdetheory.engine import compilation, fingerprint
+from sdetheory.engine import fingerprint
+from sdetheory.kernels import compilation
 
 KERNELS_BUILT = """
 import sys, sympy, sdetheory as sdt
-from sdetheory.engine import compilation
+from sdetheory.kernels import compilation
 built, build = [], compilation._compiled
 compilation._compiled = lambda kernel: (built.append(kernel.name), build(kernel))[1]
 x = sympy.Symbol("x")

@@ -14,9 +14,9 @@ import pytest
 ROOT = Path(__file__).resolve().parent.parent
 LIBRARY = "sdetheory"
 SIMULATION_WING = {"random", "engine", "sphere", "starts", "process", "processes", "noises", "losses", "schemes", "dynamics",
-                   "simulation", "expectation", "error_studies"}
+                   "simulation", "expectation", "kernels", "exact", "studies"}
 THEORY_WING = {"symbolic", "theory"}
-ON_TOP = {"plot", "plot_catapult", "torch"}  # the only rooms that may load matplotlib or torch as they are imported
+ON_TOP = {"plot", "torch"}  # the only rooms that may load matplotlib or torch as they are imported
 
 
 def read_table(text: str) -> dict[str, tuple[int, int]]:

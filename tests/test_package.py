@@ -69,7 +69,7 @@ HEAVY = {"numpy", "scipy", "numba", "llvmlite", "sympy", "xarray", "pandas", "ma
 
 @pytest.mark.parametrize("statement, may_load", [
     ("import sdetheory", ""),
-    ("import sdetheory as sdt; dir(sdt); sdt.references", ""),
+    ("import sdetheory as sdt; dir(sdt); sdt.papers", ""),
     ("import paper_checks.cli; paper_checks.cli._parser().format_help()", ""),
     ("from paper_checks.cli import main; main(['list'])", ""),
     ("import sdetheory as sdt; sdt.Claim, sdt.Estimate, sdt.stats, sdt.schedules", "numpy scipy"),

@@ -22,7 +22,7 @@ from paper_checks.registry import HERE, SelectionError, discover, select
 from paper_checks.report import render
 from paper_checks.results import FolderError, Results
 from paper_checks.source import stated
-from sdetheory.references import PAPERS
+from sdetheory.papers import PAPERS
 
 ROOT = Path(__file__).resolve().parent.parent
 KEYS = {"id", "paper", "title", "status", "derivation", "evidence", "negative_control", "seed", "seconds", "versions"}

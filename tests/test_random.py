@@ -19,8 +19,8 @@ import pytest
 from scipy import special, stats
 
 from sdetheory import random
-from sdetheory.engine.compilation import compiled_now
-from sdetheory.engine.instructions import Real
+from sdetheory.kernels.compilation import compiled_now
+from sdetheory.kernels.instructions import Real
 from sdetheory.random import fill_normals, fill_three_point, fill_two_point, fill_uniforms, philox
 
 EPS = 2.0**-52

@@ -10,9 +10,9 @@ import sympy
 
 from sdetheory.engine import fingerprint, row_kernel, traced
 from sdetheory.engine import rows as R
-from sdetheory.engine.compilation import Kernel, compiled_now
-from sdetheory.engine.lane_code import NotSimple, body_of
 from sdetheory.engine.row_calculus import degree_of, gradient_of
+from sdetheory.kernels.compilation import Kernel, compiled_now
+from sdetheory.kernels.lane_code import NotSimple, body_of
 
 EPS = np.finfo(float).eps
 DIM, LANES = 4, 19

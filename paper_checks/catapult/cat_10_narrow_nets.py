@@ -18,9 +18,9 @@ import scipy
 
 import sdetheory as sdt
 from sdetheory.claims import Claim, Control, Resolution, Run
-from sdetheory.dynamics.phases import Phase, phases_of_losses
 from sdetheory.dynamics.uv_weights import UVDescent
 from sdetheory.stats import ks_distance, mean_estimate
+from sdetheory.studies.phases import Phase, phases_of_losses
 from sdetheory.symbolic import Derivation
 from sdetheory.theory import catapult
 

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 import sdetheory as sdt
-from sdetheory.dynamics.phases import phases_of_losses
+from sdetheory.studies.phases import phases_of_losses
 
 __all__ = ["ALIGNED", "CURVATURE", "INPUTS", "SPREAD", "WIDTH", "data", "descent", "log_edge", "lost_laziness", "starts"]
 

@@ -100,7 +100,7 @@ def plane_gap(amplification: int) -> np.ndarray:
     """Differences of E y_1, E y_2, E y_1², E y_1 y_2, E y_2² of the displacement y in two dimensions."""
     h = LR / amplification
     moved, equations = _plane_equations()
-    step = sdt.dynamics.affine_moments(sdt.dynamics.SVAG(moved, lr=LR, amplification=amplification), [0.0, 0.0], 1)
+    step = sdt.exact.affine_moments(sdt.dynamics.SVAG(moved, lr=LR, amplification=amplification), [0.0, 0.0], 1)
     found = equations.solve([0.0, 0.0], h)
     x, y = equations.states
     return np.array([step.moment(i, j)[0] - float(found[sympy.Mul(x**i, y**j)])

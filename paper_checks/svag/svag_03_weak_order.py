@@ -69,7 +69,7 @@ def moment_errors(process: Any, amplification: int) -> np.ndarray:
     The errors are smooth in time: their largest values at quarters of an SGD step have the order of those at all k.
     """
     steps = np.arange(4 * round(TIME / LR) + 1) * (amplification // 4)
-    found = sdt.dynamics.affine_moments(process(amplification), [LINEAR_START], steps, order=max(POWERS))
+    found = sdt.exact.affine_moments(process(amplification), [LINEAR_START], steps, order=max(POWERS))
     equations = _moment_equations()
     right = equations.solve([LINEAR_START], steps * LR / amplification)
     x = equations.states[0]

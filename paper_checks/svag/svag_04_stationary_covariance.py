@@ -80,11 +80,11 @@ def simulation(run: Run) -> dict[str, Any]:
     # solving (1 - M) S = c for a contraction M of rate 1 - 2 h 0.79 has condition below 1/(h 0.79) < 30 at l = 8, for systems of
     # at most 9 unknowns; the eigenbasis costs a few eps more
     rounding = 9 * 30 * 8 * np.finfo(float).eps * size
-    lyapunov = [sdt.dynamics.svag_stationary_covariance(HESSIAN, NOISE, lr=LR, amplification=l) for l in AMPLIFICATIONS]
+    lyapunov = [sdt.exact.svag_stationary_covariance(HESSIAN, NOISE, lr=LR, amplification=l) for l in AMPLIFICATIONS]
     found["Lyapunov equations"] = Exact(
-        np.stack([*lyapunov, sdt.dynamics.sde_stationary_covariance(HESSIAN, NOISE, lr=LR)]),
+        np.stack([*lyapunov, sdt.exact.sde_stationary_covariance(HESSIAN, NOISE, lr=LR)]),
         np.full((len(AMPLIFICATIONS) + 1, 2, 2), rounding))
-    found["moment recursion"] = Exact(np.stack([sdt.dynamics.stationary_moments(rule(l), order=2).covariance[0]
+    found["moment recursion"] = Exact(np.stack([sdt.exact.stationary_moments(rule(l), order=2).covariance[0]
                                                 for l in AMPLIFICATIONS]), np.full((len(AMPLIFICATIONS), 2, 2), rounding))
     found["moment equations"] = Exact(_from_moment_equations(), np.full((2, 2), rounding))
     run.data["ends"] = []

@@ -52,7 +52,7 @@ def third_moment(probability: float) -> float:
 
 def moments(kind: Any, probability: float, lr: float, n: int, multiplicative: bool = True) -> np.ndarray:
     """E x, …, E x⁴ after n steps of SGD or noisy GD."""
-    found = sdt.dynamics.affine_moments(kind(loss(probability, multiplicative), lr=lr), [START], [n], order=4)
+    found = sdt.exact.affine_moments(kind(loss(probability, multiplicative), lr=lr), [START], [n], order=4)
     return np.array([found.moment(k)[0] for k in (1, 2, 3, 4)])
 
 

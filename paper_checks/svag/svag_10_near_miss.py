@@ -48,7 +48,7 @@ OF_ONE_STEP = np.array([24 * 10 * np.finfo(float).eps / (LR / l) ** 2 for l in O
 def second_moments(kind: Any, amplification: int) -> np.ndarray:
     """E x_1², E x_1x_2, E x_2² at time END."""
     rule = kind(LOSS, lr=LR, amplification=amplification)
-    found = sdt.dynamics.affine_moments(rule, START, [round(END / LR) * amplification])
+    found = sdt.exact.affine_moments(rule, START, [round(END / LR) * amplification])
     return np.array([found.moment(*powers)[0] for powers in ((2, 0), (1, 1), (0, 2))])
 
 
@@ -71,7 +71,7 @@ def prediction() -> dict[str, Any]:
 
 def measured(kind: Any, run: Run) -> dict[str, Any]:
     """One step by recursion, the limit in l by extrapolation, and the rule itself."""
-    steps = [sdt.dynamics.affine_moments(kind(LOSS, lr=LR, amplification=l), START, [1]).covariance[0] / (LR / l) ** 2
+    steps = [sdt.exact.affine_moments(kind(LOSS, lr=LR, amplification=l), START, [1]).covariance[0] / (LR / l) ** 2
              for l in ONE_STEP]
     curve = np.stack([second_moments(kind, l) for l in AMPLIFICATIONS])
     ends = sdt.simulate(kind(LOSS, lr=LR, amplification=SAMPLED), START, n_steps=round(END / LR) * SAMPLED,

@@ -47,7 +47,7 @@ ORDER = 0.1
 def of_sgd(case: int, lr: float, n: int) -> np.ndarray:
     """The moments of SGD after n steps."""
     loss, start, order = CASES[case]
-    found = sdt.dynamics.affine_moments(sdt.SGD(loss, lr=lr), start, [n], order=order)
+    found = sdt.exact.affine_moments(sdt.SGD(loss, lr=lr), start, [n], order=order)
     if loss.dim == 1:
         return np.array([found.moment(k)[0] for k in range(1, order + 1)])
     return np.array([found.moment(*powers)[0] for powers in ((1, 0), (0, 1), (2, 0), (1, 1), (0, 2))])

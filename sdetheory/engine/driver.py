@@ -5,14 +5,14 @@ Noise number i = step·m + component of a path fills row i of the noise block. A
 size. A path that leaves the finite numbers is marked with the first step at which it is no longer finite, `D[lane]`,
 infinite while all is well.
 
-The functions here write instructions (see `engine.instructions`). They know no process: they call it by address.
+The functions here write instructions (see `kernels.instructions`). They know no process: they call it by address.
 """
 
 from __future__ import annotations
 
 import math
 
-from .instructions import Code, Real, Word
+from ..kernels.instructions import Code, Real, Word
 
 WINDOW = 32  # steps between two looks for divergence
 TILE = 8  # numbers in a cache line

@@ -20,10 +20,10 @@ import numpy as np
 from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
+from ..kernels.abi import MOMENTS, PUT, RUN, TREE
+from ..kernels.compilation import Kernel
 from ..random.fill import draw_kernel
-from .abi import MOMENTS, PUT, RUN, TREE
 from .checkpoint import Checkpoint
-from .compilation import Kernel
 from .driver import TILE
 from .plan import Plan
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from .functions import CompiledLater
+from ..kernels.functions import CompiledLater
 from .program import Observable, Program
 from .step import Observer
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from .functions import fingerprint
+from ..kernels.functions import fingerprint
 from .program import Program
 
 __all__ = ["Plan"]

@@ -17,8 +17,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .abi import ADVANCE, ADVANCE_NAMES, OBSERVE, OBSERVE_NAMES
-from .compilation import Kernel
+from ..kernels.abi import ADVANCE, ADVANCE_NAMES, OBSERVE, OBSERVE_NAMES
+from ..kernels.compilation import Kernel
 
 __all__ = ["BlockFunction", "Call", "Noise", "Observable", "Program"]
 
@@ -143,7 +143,7 @@ class Program:
 
     def fingerprint(self) -> str:
         """A hash of everything of the program that decides the numbers of a path."""
-        from .functions import fingerprint
+        from ..kernels.functions import fingerprint
 
         kernels = [call.kernel.key for call in (self.advance_call, *self.observe_calls)]
         constants = [dict(self.constants), *(dict(o.constants) for o in self.observables)]

@@ -17,8 +17,8 @@ from typing import Any
 
 import numpy as np
 
-from .functions import CompiledLater, fingerprint
-from .lanes import matrix_product
+from ..kernels.functions import CompiledLater, fingerprint
+from ..kernels.lanes import matrix_product
 from .program import BlockFunction
 from .row_code import RowCode
 from .rows import Node, as_node, block, constant

@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from . import lanes
+from ..kernels import lanes
 from .program import BlockFunction, Noise, Observable, Program
 
 __all__ = ["Name", "Observer", "Rows", "Step", "Steps", "Writer"]

@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..engine.abi import DRAW
-from ..engine.compilation import Kernel
+from ..kernels.abi import DRAW
+from ..kernels.compilation import Kernel
 
 __all__ = ["KINDS", "draw_kernel", "fill_normals", "fill_three_point", "fill_two_point", "fill_uniforms"]
 

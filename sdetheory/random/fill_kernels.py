@@ -21,7 +21,7 @@ sqrt(130 log 2) = 9.49, and P(|N| > z) is right to 2^-65: to 2e-5 of itself at z
 Each kernel fills a C-contiguous float64 block at an address, (rows, lanes): out[r, l] is number first_index + r of path
 first_path + l. For the few paths of a long run there is a twin `..._in_time`, which fills (lanes, rows) with the same bits.
 `key` is a uint64 of `sdetheory.random.stream_key`; nothing is checked here. The functions write
-instructions: see `engine.instructions`.
+instructions: see `kernels.instructions`.
 """
 
 from __future__ import annotations
@@ -31,8 +31,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from ..engine.instructions import Code, Condition, Real, Word
-from ..engine.machine_code import vector_width
+from ..kernels.instructions import Code, Condition, Real, Word
+from ..kernels.machine_code import vector_width
 from .philox import LOW32, SIGN, normal_pair, philox, three_point, uniform
 
 CHUNK = 512  # counters in a run: what one loop leaves for the next stays near

@@ -13,7 +13,7 @@ same bits come out of scalar and vector code of any width. Errors against the ex
 
 from __future__ import annotations
 
-from ..engine.instructions import Real, Word
+from ..kernels.instructions import Real, Word
 
 __all__ = ["normal_pair", "philox", "three_point", "uniform"]
 

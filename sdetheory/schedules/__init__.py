@@ -14,9 +14,8 @@
 | `a * b`, `0.5 * a`, `a.clip(low, high)` | composed |
 """
 
-from .given import FromArray, FromCallable
-from .schedule import Clipped, Piecewise, Product, Schedule, as_schedule
-from .shapes import Constant, Cosine, Exponential, StepDecay, Triangular, WarmUp
+from .schedule import Clipped, Constant, FromArray, FromCallable, Piecewise, Product, Schedule, as_schedule
+from .standard import Cosine, Exponential, StepDecay, Triangular, WarmUp
 from .texp import TEXP, BufferCorrection, one_minus_larger_root
 
 __all__ = ["TEXP", "BufferCorrection", "Clipped", "Constant", "Cosine", "Exponential", "FromArray", "FromCallable",

@@ -21,7 +21,7 @@ from numpy.typing import ArrayLike, NDArray
 from ..hypotheses import require
 from ..validation import number
 from .schedule import Schedule
-from .shapes import StepDecay
+from .standard import StepDecay
 
 __all__ = ["TEXP", "BufferCorrection", "one_minus_larger_root"]
 

@@ -53,7 +53,7 @@ def weak_error_study(sde: SDE, functional: Any, x0: Any, t1: float, *, steps: Se
     >>> import math, sympy, sdetheory as sdt
     >>> x = sympy.Symbol("x")
     >>> gbm = sdt.SDE([x], [0.5 * x], [[0.5 * x]])
-    >>> study = sdt.error_studies.weak_error_study(gbm, x, [1.0], 1.0, exact=math.exp(0.5), steps=(2, 3, 4, 6), rng=0)
+    >>> study = sdt.studies.weak_error_study(gbm, x, [1.0], 1.0, exact=math.exp(0.5), steps=(2, 3, 4, 6), rng=0)
     >>> study.dt.size, study.promised
     (4, 1.0)
     """

@@ -18,13 +18,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from ..dynamics import SGD, SVAG, NoisyGD, SingleBatchNearMiss
+from ..dynamics.update_rule import UpdateRule
 from ..losses import RandomLinear
 from ..validation import finite_array, integer
-from .noisy_gd import NoisyGD
-from .sgd import SGD
-from .single_batch_near_miss import SingleBatchNearMiss
-from .svag import SVAG
-from .update_rule import UpdateRule
 
 __all__ = ["AffineMoments", "affine_law", "affine_moments", "stationary_moments"]
 

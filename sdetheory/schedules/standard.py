@@ -11,24 +11,7 @@ from numpy.typing import NDArray
 from ..validation import integer, number
 from .schedule import Schedule
 
-__all__ = ["Constant", "Cosine", "Exponential", "StepDecay", "Triangular", "WarmUp"]
-
-
-@dataclass(frozen=True)
-class Constant(Schedule):
-    """The same value at every step.
-
-    >>> Constant(0.1)(7)
-    0.1
-    """
-
-    value: float
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "value", number("value", self.value, at_least=0))
-
-    def values(self, steps: NDArray[np.float64]) -> NDArray[np.float64]:
-        return np.full(steps.shape, self.value)
+__all__ = ["Cosine", "Exponential", "StepDecay", "Triangular", "WarmUp"]
 
 
 @dataclass(frozen=True)

@@ -20,8 +20,9 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 from numpy.typing import ArrayLike, NDArray
 
-from .dynamics.phases import Phase
-from .validation import finite_array, integer
+from ..studies.phases import Phase
+from ..validation import finite_array, integer
+from .axes import axes_of
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -105,7 +106,7 @@ def phase_map(phases: ArrayLike, x: ArrayLike, y: ArrayLike, *, growth_edge: Arr
     codes, rows = np.asarray(phases), centres["y"].size
     if codes.shape != (rows, centres["x"].size):
         raise ValueError(f"phases: expected shape (y.size, x.size) = ({rows}, {centres['x'].size}), got {codes.shape}")
-    ax = _axes(ax, "", "")
+    ax = axes_of(ax, "", "")
     ax.set(xscale=xscale, yscale=yscale)
     ax.pcolormesh(_corners(centres["x"], xscale), _corners(centres["y"], yscale), codes, rasterized=True,
                   cmap=ListedColormap([COLOURS[p] for p in Phase]), norm=BoundaryNorm(np.arange(-0.5, len(Phase)), len(Phase)))
@@ -130,13 +131,6 @@ def _corners(centres: NDArray[np.float64], scale: str) -> NDArray[np.float64]:
     inner = (z[1:] + z[:-1]) / 2
     corners = np.concatenate([[2 * z[0] - inner[0]], inner, [2 * z[-1] - inner[-1]]])
     return np.exp(corners) if scale == "log" else corners
-
-
-def _axes(ax: Axes | None, xlabel: str, ylabel: str) -> Axes:
-    if ax is None:
-        ax = Figure(figsize=(6.4, 3.8), layout="constrained").add_subplot()
-    ax.set(xlabel=ax.get_xlabel() or xlabel, ylabel=ax.get_ylabel() or ylabel)
-    return ax
 
 
 def _plane(data: xr.Dataset, n: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
@@ -174,7 +168,7 @@ def _stage(x: NDArray[np.float64], loss: NDArray[np.float64], ax: Axes | None) -
     inside = np.isfinite(loss) & (x < 5.0)
     if not inside.any():
         raise ValueError("data: expected runs with a finite loss > 0 where lr * curvature < 5, got none")
-    ax = _axes(ax, r"scaled curvature $\eta\lambda$", r"loss $f^2/2$")
+    ax = axes_of(ax, r"scaled curvature $\eta\lambda$", r"loss $f^2/2$")
     low, high = max(loss[inside].min(), 1e-8 * np.nanmax(loss[:, 0])) / 3, loss[inside].max() * 3
     ax.set(yscale="log", xlim=(0.0, max(4.2, x[inside].max() + 0.1)), ylim=(low, high))
     for place, linestyle in ((2, ":"), (4, "--")):
@@ -200,7 +194,7 @@ def curvature_change(data: xr.Dataset, *, ax: Axes | None = None, **style: Any) 
     ends = np.isfinite(after)
     if not ends.any():
         raise ValueError(f"data: expected runs that end, got {ends.size} that all diverged; lower the learning rate")
-    ax = _axes(ax, r"$\eta\lambda$ before", r"$\eta\lambda$ after")
+    ax = axes_of(ax, r"$\eta\lambda$ before", r"$\eta\lambda$ after")
     for what, phase in ((before < 2, Phase.LAZY), (before >= 2, Phase.CATAPULT)):
         kind = {"marker": "o", "markersize": 4, "linewidth": 0, "markeredgecolor": "0.35", "markeredgewidth": 0.4,
                 "color": COLOURS[phase], **style}

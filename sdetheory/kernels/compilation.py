@@ -46,7 +46,8 @@ _LOCK = threading.RLock()
 _CTYPES: dict[str, Any] = {"i": ctypes.c_int64, "u": ctypes.c_uint64, "f": ctypes.c_double}
 _HERE = Path(__file__).parent
 #: the library's own code that Numba compiles into kernels, beside the functions that a kernel names
-_OWN_CODE = [*sorted(_HERE.glob("*.py")), *(_HERE.parent / "random" / f"{name}.py" for name in ("philox", "fill_kernels"))]
+_OWN_CODE = [*sorted(_HERE.glob("*.py")), _HERE.parent / "engine" / "driver.py",
+             *(_HERE.parent / "random" / f"{name}.py" for name in ("philox", "fill_kernels"))]
 
 
 @dataclass(frozen=True)
@@ -60,7 +61,7 @@ class Kernel:
     signature : str
         One letter per argument: i (int64, addresses too), u (uint64), f (float64).
     text : str
-        Python that Numba compiles: it may use what `engine.intrinsics` offers, `math`, `np` and `functions`.
+        Python that Numba compiles: it may use what `kernels.intrinsics` offers, `math`, `np` and `functions`.
     functions : mapping of name to function
         What the text names besides.
     module : str
