@@ -5,6 +5,7 @@ A worker that dies takes down only the claim it was on; closing the generator (C
 
 from __future__ import annotations
 
+import logging
 import multiprocessing
 import os
 import signal
@@ -41,6 +42,7 @@ class _Worker:
 
 def _serve(task: Callable[[Any], Any], pipe: Connection) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the parent decides
+    logging.getLogger("sdetheory").setLevel(logging.ERROR)  # that a kernel is compiled would stand in the way of the progress
     try:
         while True:
             pipe.send(task(pipe.recv()))

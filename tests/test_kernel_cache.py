@@ -7,6 +7,7 @@ import subprocess
 import sys
 import tempfile
 import threading
+import time
 from pathlib import Path
 
 import numpy as np
@@ -123,3 +124,13 @@ def test_a_constant_of_an_imported_module_is_part_of_the_fingerprint(tmp_path, m
 def test_what_no_hash_can_stand_for_is_refused():
     with pytest.raises(TypeError, match="fingerprint: expected something a hash can stand for"):
         fingerprint(threading.Lock())
+
+
+def test_who_waits_for_a_compiler_is_told_once(monkeypatch, caplog):
+    monkeypatch.setattr(compilation, "PATIENCE", 0.01)
+    monkeypatch.setattr(compilation, "_told", threading.Event())
+    with caplog.at_level("WARNING", logger="sdetheory"):
+        for _ in range(2):
+            with compilation._telling_that_it_compiles():
+                time.sleep(0.1)
+    assert [record.message.split(";")[0] for record in caplog.records] == ["compiling a kernel"]

@@ -215,9 +215,13 @@ def run_ensemble(plan: Plan, *, executor: Executor | None = None, n_threads: int
             put(Chunk(first, *found))
             done += found[1].size
     with _bar(progress, plan, done) as bar:
+        if todo:
+            bar.say("compiling")
+            plan.program.build()
+            bar.say("")
         for chunk in _run(plan, todo, executor, workers, into, store):
             put(chunk)
-            bar(chunk.diverged_at.size)
+            bar.done(chunk.diverged_at.size)
     if into is not None:
         return into, diverged
     parts: list[list[NDArray[np.float64]]] = [[] for _ in range(plan.n_paths // plan.cell_paths)]
@@ -291,8 +295,18 @@ class _bar:
 
             self._tqdm = tqdm(total=plan.n_paths, initial=done, unit="path", unit_scale=True)
 
-    def __enter__(self) -> Callable[[int], None]:
-        return self._tqdm.update if self._tqdm is not None else lambda n: None
+    def __enter__(self) -> _bar:
+        return self
+
+    def done(self, n: int) -> None:
+        """So many more paths are there."""
+        if self._tqdm is not None:
+            self._tqdm.update(n)
+
+    def say(self, what: str) -> None:
+        """What is going on before the paths: kernels that are not on disk are compiled."""
+        if self._tqdm is not None:
+            self._tqdm.set_description(what)
 
     def __exit__(self, *_: object) -> None:
         if self._tqdm is not None:

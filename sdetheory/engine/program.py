@@ -117,6 +117,11 @@ class Program:
                                 {"X": f"({self.rows}, lanes)", "OUT": f"({o.rows}, lanes)"}, o.functions, o.constants)
                      for o in self.observables)
 
+    def build(self) -> None:
+        """Find every kernel on disk, or compile it."""
+        for call in (self.advance_call, *self.observe_calls):
+            _ = call.kernel.address
+
     def _noise_rows(self, i: int) -> int:
         return self.noise[i].rows if i < len(self.noise) else 0
 

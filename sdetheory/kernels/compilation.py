@@ -43,6 +43,7 @@ __all__ = ["Kernel", "cache_directory", "compiled_now"]
 _LOGGER = logging.getLogger("sdetheory")
 _MAGIC = b"sdetheory kernel 1\n"
 _LOCK = threading.RLock()
+PATIENCE = 1.0  # seconds of compilation after which the user is told
 _CTYPES: dict[str, Any] = {"i": ctypes.c_int64, "u": ctypes.c_uint64, "f": ctypes.c_double}
 _HERE = Path(__file__).parent
 #: the library's own code that Numba compiles into kernels, beside the functions that a kernel names
@@ -274,7 +275,7 @@ def _telling_that_it_compiles() -> Iterator[None]:
             _told.set()
             _LOGGER.warning("compiling a kernel; later runs find it in %s", cache_directory())
 
-    timer = threading.Timer(1.0, tell)
+    timer = threading.Timer(PATIENCE, tell)
     timer.daemon = True
     timer.start()
     try:
