@@ -18,9 +18,9 @@ HERE = Path(__file__).resolve().parent
 WORKLOADS = {path.stem.split("_")[0].upper(): path.stem for path in sorted(HERE.glob("w[0-9]*.py"))}
 
 
-def serve(workload: str, candidate: str) -> None:
-    """Prepare, then time one call for every line that comes in."""
-    sys.path.insert(0, str(HERE))
+def serve(folder: str, workload: str, candidate: str) -> None:
+    """Prepare a candidate of the workloads in a folder, then time one call for every line that comes in."""
+    sys.path.insert(0, folder)
     prepare, _ = importlib.import_module(WORKLOADS[workload]).CANDIDATES[candidate]
     call = prepare()
     call()
@@ -34,9 +34,11 @@ def serve(workload: str, candidate: str) -> None:
 def start(checkout: Path, cache: str, workload: str, candidate: str) -> subprocess.Popen[str]:
     """A process that serves the library of a checkout."""
     environment = {**os.environ, "PYTHONPATH": str(checkout), "SDETHEORY_CACHE": cache}
-    process = subprocess.Popen([sys.executable, __file__, "--serve", workload, candidate], env=environment, text=True,
+    folder = str(checkout / "tests" / "benchmarks")
+    process = subprocess.Popen([sys.executable, __file__, "--serve", folder, workload, candidate], env=environment, text=True,
                                stdin=subprocess.PIPE, stdout=subprocess.PIPE)
-    assert process.stdout is not None and process.stdout.readline() == "ready\n"
+    if process.stdout is None or process.stdout.readline() != "ready\n":
+        raise SystemExit(f"{checkout}: {workload} {candidate} could not be prepared")
     return process
 
 

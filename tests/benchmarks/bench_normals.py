@@ -11,6 +11,7 @@ import sys
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 
 import numpy as np
 
@@ -19,7 +20,7 @@ from sdetheory import random
 ROWS, LANES, BLOCKS, REPETITIONS = 64, 512, 400, 6
 KERNELS: dict[str, tuple[Callable[..., None], tuple[float, ...], tuple[int, int]]] = {
     "normals": (random.fill_normals, (1.0,), (ROWS, LANES)),
-    "normals in time": (random.fill_normals_in_time, (1.0,), (1, ROWS * LANES)),
+    "normals in time": (partial(random.fill_normals, in_time=True), (1.0,), (1, ROWS * LANES)),
     "uniforms": (random.fill_uniforms, (), (ROWS, LANES)),
     "three-point": (random.fill_three_point, (1.0,), (ROWS, LANES)),
     "two-point": (random.fill_two_point, (1.0,), (ROWS, LANES))}

@@ -46,14 +46,16 @@ def normals_alone():
     from concurrent.futures import ThreadPoolExecutor
 
     from sdetheory import random
+    from sdetheory.random.fill import draw_kernel
 
     blocks = [np.empty((8, 512)) for _ in range(2)]
-    key = random.stream_key(0, "path")
+    key, draw = int(random.stream_key(0, "path")), draw_kernel("normal").call
 
     def fill(worker):
+        place = blocks[worker].ctypes.data
         for block in range(worker, PATHS // 512, 2):
             for step in range(0, STEPS, 8):
-                random.fill_normals(blocks[worker], block * 512, step, key, 1.0)
+                draw(place, 8, 512, block * 512, step, key, 1.0)
 
     def call():
         with ThreadPoolExecutor(2) as pool:

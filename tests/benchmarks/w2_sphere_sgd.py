@@ -38,25 +38,29 @@ def limit(d):
     def prepare():
         from concurrent.futures import ThreadPoolExecutor
 
-        from sdetheory.kernels import block_function
         from threadpoolctl import threadpool_limits
 
         from sdetheory import random
+        from sdetheory.kernels import block_function, matrix_product
+        from sdetheory.random.fill import draw_kernel
 
-        a, key, lanes = matrix(d), random.stream_key(0, "path"), 128
-        fill_normals = random.fill_normals
+        a, key, lanes, batch = matrix(d), int(random.stream_key(0, "path")), 128, 10
+        draw = draw_kernel("normal").call
 
         @block_function
-        def steps(W, Z, G, first, key):
-            for step in range(STEPS):
-                fill_normals(Z, first, step * d, key, 1.0)
-                np.dot(a, W, G)
+        def products(A, W, G, n):
+            for _ in range(n):
+                matrix_product(A, W, G)
 
-        blocks = [np.random.default_rng(0).normal(size=(3, d, lanes)) for _ in range(2)]
+        blocks = [np.random.default_rng(0).normal(size=(2, d, lanes)) for _ in range(2)]
+        noise = [np.empty((batch * d, lanes)) for _ in range(2)]
 
         def work(worker):
+            place, (W, G) = noise[worker].ctypes.data, blocks[worker]
             for block in range(worker, PATHS // lanes, 2):
-                steps(*blocks[worker], block * lanes, key)
+                for step in range(0, STEPS, batch):
+                    draw(place, batch * d, lanes, block * lanes, step * d, key, 1.0)
+                    products(a, W, G, batch)
 
         def call():
             with threadpool_limits(1), ThreadPoolExecutor(2) as pool:
