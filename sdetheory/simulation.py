@@ -19,7 +19,6 @@ from numpy.typing import ArrayLike, NDArray
 
 from . import __version__
 from .callable_sde import CallableSDE
-from .engine import Program
 from .engine.dataset import check_memory, dataset, refuse_collisions
 from .engine.ensemble import run_ensemble, thread_count
 from .engine.plan import Plan
@@ -138,7 +137,7 @@ def simulate(process: SDE | CallableSDE | Process, x0: Start | ArrayLike, *, n_s
                 per_path=_PerPath(tuple(grid.values()), n_paths),
                 schedules=np.ascontiguousarray(runs.schedule_table(last, clock.dt, clock.t0), dtype=np.float64),
                 save_steps=save_steps.astype(np.int64),
-                keys=(int(stream_key(seeds, _stream(program, 0))), int(stream_key(seeds, _stream(program, 1)))),
+                keys=program.keys(seeds),
                 scales=clock.scales, t0=clock.t0, dt=clock.dt, substeps=clock.substeps, keep_paths=keep_paths,
                 single=cells * n_paths < 8 and not program.fixed_lanes,
                 seed=f"entropy {seeds.entropy}, spawn key {seeds.spawn_key}")
@@ -212,10 +211,6 @@ def _clock(process: Process, n_steps: Any, t0: Any, t1: Any, dt: Any, brownian_d
 def _step_count(n_steps: Any, first_step: int) -> int:
     """The number of steps; steps are counted by 64-bit integers, and by the floats that mark divergence."""
     return integer("n_steps", n_steps, at_least=0, at_most=2**53 - first_step)
-
-
-def _stream(program: Program, i: int) -> str:
-    return program.noise[i].stream if i < len(program.noise) else "none"
 
 
 @dataclass(frozen=True)

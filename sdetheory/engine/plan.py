@@ -73,7 +73,8 @@ class Plan:
         if not any(noise.rows for noise in self.program.noise):
             return 8192 if self.single else 64  # nothing to draw: what costs is looking for divergence, once a batch
         rows = max(1, sum(noise.rows for noise in self.program.noise)) * self.substeps
-        return max(2, 8192 // rows) if self.single else max(2, 2 * (8 // (2 * rows)))
+        steps = int(self.save_steps[-1]) - self.program.first_step
+        return max(2, min(8192 // rows if self.single else 2 * (8 // (2 * rows)), steps + steps % 2))
 
     def fingerprint(self) -> str:
         """A hash of everything that decides the numbers, the chunks' borders aside."""

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from ..kernels.abi import ADVANCE, ADVANCE_NAMES, OBSERVE, OBSERVE_NAMES
 from ..kernels.compilation import Kernel
+from ..random.keys import stream_key
 
 __all__ = ["BlockFunction", "Call", "Noise", "Observable", "Program"]
 
@@ -116,6 +117,11 @@ class Program:
         return tuple(self._call("observe", o.text, OBSERVE, OBSERVE_NAMES,
                                 {"X": f"({self.rows}, lanes)", "OUT": f"({o.rows}, lanes)"}, o.functions, o.constants)
                      for o in self.observables)
+
+    def keys(self, seeds: np.random.SeedSequence) -> tuple[int, int]:
+        """The keys of the first and the second kind of noise; 0 where there is none."""
+        found = [int(stream_key(seeds, noise.stream)) for noise in self.noise[:2]]
+        return (found + [0, 0])[0], (found + [0, 0])[1]
 
     def build(self) -> None:
         """Find every kernel on disk, or compile it."""

@@ -17,7 +17,6 @@ from numpy.typing import NDArray
 from ..engine import Program
 from ..engine.ensemble import run_ensemble
 from ..engine.plan import Plan
-from ..random import stream_key
 
 __all__ = ["PER_PATH", "Moments", "Sampler", "Widths", "Work"]
 
@@ -157,13 +156,12 @@ class Sampler:
 
     def _plan(self, n_steps: int, n_paths: int, seeds: np.random.SeedSequence, keep_paths: bool) -> Plan:
         dt, program = self.dt(n_steps), self.program.for_steps(n_steps)
-        streams = [noise.stream for noise in program.noise] + ["none", "none"]
         schedules = np.zeros((1, 1)) if self.schedules is None else self.schedules(n_steps, dt, self.t0)
         clocked = self.t1 > self.t0
         return Plan(program=program, n_paths=n_paths, cell_paths=n_paths, start=self.start(seeds),
                     per_path=_Repeated(self.parameters), schedules=np.ascontiguousarray(schedules, dtype=np.float64),
                     save_steps=np.array([n_steps], dtype=np.int64),
-                    keys=(int(stream_key(seeds, streams[0])), int(stream_key(seeds, streams[1]))),
+                    keys=program.keys(seeds),
                     scales=(math.sqrt(dt / self.normals_per_step), math.sqrt(dt)) if clocked else (1.0, 1.0),
                     t0=self.t0, dt=dt, substeps=1, keep_paths=keep_paths, single=False)
 

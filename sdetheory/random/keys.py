@@ -8,6 +8,7 @@ so that streams of one seed, and children spawned from it, do not meet.
 from __future__ import annotations
 
 import hashlib
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -81,7 +82,11 @@ def stream_key(rng: RNG, stream: str) -> np.uint64:
     if not stream:
         raise ValueError("stream: expected a name that is not empty, got ''; pass e.g. stream='path'")
     sequence = seed_sequence(rng)
-    tag = np.frombuffer(hashlib.blake2b(stream.encode(), digest_size=16).digest(), dtype="<u4")
-    child = np.random.SeedSequence(sequence.entropy, spawn_key=(*sequence.spawn_key, *(int(word) for word in tag)),
+    child = np.random.SeedSequence(sequence.entropy, spawn_key=(*sequence.spawn_key, *_tag(stream)),
                                    pool_size=sequence.pool_size)
     return np.uint64(child.generate_state(1, np.uint64)[0])
+
+
+@cache
+def _tag(stream: str) -> tuple[int, ...]:
+    return tuple(int(word) for word in np.frombuffer(hashlib.blake2b(stream.encode(), digest_size=16).digest(), dtype="<u4"))
