@@ -14,8 +14,8 @@ from numba.core import cgutils
 from numba.extending import intrinsic, overload
 from numba.np import arrayobj
 
-from .lanes import matrix_product, per_lane
 from .machine_code import BLAS_SYMBOL, add_blas, vector_width
+from .stand_ins import matrix_product, per_lane
 
 __all__ = ["array_at", "float_of", "fma", "integers_at", "prefer_512"]
 

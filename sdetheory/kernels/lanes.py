@@ -3,18 +3,11 @@
 from __future__ import annotations
 
 import math
-from typing import Any
-
-import numpy as np
 
 from .functions import block_function, lane_function
+from .stand_ins import matrix_product, per_lane
 
 __all__ = ["copy_row", "copy_rows", "first_divergence", "larger", "matrix_product", "per_lane", "sign_of", "smaller", "unit_step"]
-
-
-def per_lane(value: Any, lane: int) -> Any:
-    """`value` of this lane: a float is the same in every lane, a row has one value per lane."""
-    return value[lane] if isinstance(value, np.ndarray) else value
 
 
 @lane_function
@@ -45,11 +38,6 @@ def sign_of(x):
 def unit_step(x, at_zero):
     """0, then 1 from x > 0 on, `at_zero` between them, and NaN for NaN."""
     return 1.0 if x > 0.0 else 0.0 if x < 0.0 else at_zero if x == 0.0 else x
-
-
-def matrix_product(A: Any, W: Any, out: Any) -> None:
-    """out ← A W, by BLAS."""
-    np.matmul(A, W, out=out)
 
 
 @block_function

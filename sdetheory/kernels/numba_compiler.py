@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import linecache
 import math
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numba
 import numpy as np
 
 from . import intrinsics, lanes
-from .compilation import Kernel
 from .functions import CompiledLater
+
+if TYPE_CHECKING:
+    from .compilation import Kernel
 
 __all__ = ["add_runtime_symbols", "llvm_of"]
 
