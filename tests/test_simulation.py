@@ -209,3 +209,16 @@ def test_a_start_at_zero_is_refused_for_a_scale_invariant_loss():
 def test_a_result_that_cannot_fit_is_refused_before_the_work():
     with pytest.raises(MemoryError, match="keep_paths=False"):
         sdt.simulate(OU, [1.0], n_steps=10**6, dt=1e-6, n_paths=10**7, save_every=1, rng=0)
+
+
+@pytest.mark.parametrize("save_every", [None, 50_000, 77_777])
+def test_noise_that_another_thread_draws_ahead_for_one_long_path_changes_no_bit(save_every):
+    runs = [sdt.simulate(OU, [1.0], n_steps=200_000, dt=1e-3, rng=5, n_threads=n, save_every=save_every) for n in (1, 2)]
+    xr.testing.assert_identical(*runs)
+
+
+def test_one_long_path_that_diverges_is_dated_alike_on_any_number_of_threads():
+    cubic = sdt.SDE([x], [x**3], [[1]])
+    runs = [sdt.simulate(cubic, [0.1], n_steps=200_000, dt=1e-3, rng=5, n_threads=n, save_every=100_000) for n in (1, 2)]
+    xr.testing.assert_identical(*runs)
+    assert 0 < int(runs[0].diverged_at[0]) < 200_000 and np.isnan(runs[0].x.values[0, 1:]).all()

@@ -22,13 +22,14 @@ def run(k: Code, advance: Word, advance_constants: Word, observers: Word, n_obse
         tree: Word, X: Word, rows: Word, lanes: Word, first_path: Word, first_step: Word, saves: Word, n_saves: Word,
         batch: Word, substeps: Word, z_rows: Word, v_rows: Word, with_area: Word, key_Z: Word, key_V: Word, scale_Z: Real,
         scale_V: Real, t0: Real, dt: Real, Z: Word, V: Word, F: Word, B: Word, S: Word, T: Word, T_rows: Word, P: Word,
-        D: Word, OUT: Word, width: Word, watched: Word) -> None:
+        D: Word, OUT: Word, width: Word, watched: Word, ready: Word) -> None:
     """Take a block from `first_step` to the steps `saves`, and observe it at each.
 
     Arrays are addresses: X and B (rows, lanes), D (lanes,), OUT (n_saves, width · lanes + TILE); `observers` holds for each observable
-    its kernel, its constants and its rows.
+    its kernel, its constants and its rows. The noise of the first `ready` steps stands in Z.
     """
-    step, into, drawn, drawn_to = k.variable(first_step), k.variable(OUT), k.variable(0), k.variable(0)
+    step, into = k.variable(first_step), k.variable(OUT)
+    drawn, drawn_to = k.variable(first_step), k.variable(first_step + ready)
     with k.loop(n_saves) as save:
         save_step = k.integer(saves, save)
         with k.loop_while(lambda: step.get() < save_step):

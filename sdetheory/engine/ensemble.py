@@ -29,6 +29,7 @@ from .plan import Plan
 
 __all__ = ["Chunk", "merge_moments", "run_ensemble", "thread_count"]
 
+AHEAD = 2**15  # steps in a piece of noise that another thread draws for one long path
 SAVED_NUMBERS = 2**17  # of a block between two visits to Python: what is saved stays in the second cache
 
 _RUN, _TREE, _MOMENTS, _PUT = (
@@ -71,7 +72,7 @@ class _Block:
     twice as long to load.
     """
 
-    def __init__(self, plan: Plan, lanes: int, saves: int) -> None:
+    def __init__(self, plan: Plan, lanes: int, saves: int, ahead: bool = False) -> None:
         program = plan.program
         self.plan, self.lanes, batch = plan, lanes, plan.batch()
         m, n = ([noise.rows for noise in program.noise] + [0, 0])[:2]
@@ -101,7 +102,8 @@ class _Block:
                       draws[1], _TREE.address if plan.substeps > 1 else 0, place["X"], program.rows, lanes)
         self._tail = (batch, plan.substeps, m, n, int(program.with_area), *plan.keys, *plan.scales, plan.t0, plan.dt,
                       *(place[name] for name in ("Z", "V", "F", "B", "S")), address(plan.schedules), len(plan.schedules),
-                      place["P"], place["D"], place["OUT"], program.width, int(not program.marks_divergence))
+                      place["P"], place["D"], place["OUT"], program.width, int(not program.marks_divergence), 0)
+        self._ahead = _NoiseAhead(plan, draws[0], m) if ahead and _worth_drawing_ahead(plan, lanes, m, n) else None
 
     def begin(self, path: int, n: int) -> None:
         """Put n paths from `path` on at their start; lanes beyond them repeat the first."""
@@ -115,7 +117,28 @@ class _Block:
 
     def advance(self, saves: NDArray[np.int64]) -> None:
         """Go on to the steps `saves`, and leave in OUT what is observed at each."""
-        status = _RUN.call(*self._head, self.path, self.step, address(saves), saves.size, *self._tail)
+        if self._ahead is None:
+            self._run(saves, self._head, self._tail)
+            return
+        unseen = (*self._head[:3], 0, *self._head[4:])  # no observables
+        for n, save in enumerate(saves):
+            out = self.out + 8 * n * self.OUT.shape[1]
+            while True:
+                Z, ready = self._ahead.noise(self.path, self.step)
+                stop = min(int(save), self.step + ready)
+                last = stop == save
+                tail = (*self._tail[:11], Z, *self._tail[12:20], out, self._tail[21] if last else 0, self._tail[22], ready)
+                self._run(np.array([stop]), self._head if last else unseen, tail)
+                if last:
+                    break
+
+    def close(self) -> None:
+        """End the thread that draws ahead, if there is one."""
+        if self._ahead is not None:
+            self._ahead.close()
+
+    def _run(self, saves: NDArray[np.int64], head: tuple[Any, ...], tail: tuple[Any, ...]) -> None:
+        status = _RUN.call(*head, self.path, self.step, address(saves), saves.size, *tail)
         if status != 0:
             raise RuntimeError(f"simulate: a function that was compiled into the kernel raised an exception, in steps "
                                f"{self.step} to {saves[-1]} of paths {self.path} to {self.path + self.lanes - 1}; call it from "
@@ -123,12 +146,49 @@ class _Block:
         self.step = int(saves[-1])
 
 
+def _worth_drawing_ahead(plan: Plan, lanes: int, m: int, n: int) -> bool:
+    """Whether one long path, with noise of one kind on its own grid, is all there is to do."""
+    steps = int(plan.save_steps[-1]) - plan.program.first_step
+    return lanes == 1 and plan.n_paths == 1 and m > 0 and n == 0 and plan.substeps == 1 and steps >= 4 * AHEAD
+
+
+class _NoiseAhead:
+    """The noise of one long path, drawn by a second thread one piece ahead of the steps that take it."""
+
+    def __init__(self, plan: Plan, draw: int, m: int) -> None:
+        self._draw = draw_kernel(plan.program.noise[0].kind, in_time=True)
+        self._m, self._key, self._scale = m, plan.keys[0], plan.scales[0]
+        self._pieces = [np.empty(AHEAD * m) for _ in range(2)]
+        self._pool = ThreadPoolExecutor(1)
+        self._begin, self._here = -1, 0
+        self._next: Any = None
+
+    def _submit(self, piece: int, path: int, step: int) -> Any:
+        return self._pool.submit(self._draw.call, address(self._pieces[piece]), AHEAD * self._m, 1, path, step * self._m,
+                                 self._key, self._scale)
+
+    def noise(self, path: int, step: int) -> tuple[int, int]:
+        """Where the noise of `step` lies, and for how many steps from there on; the piece after it is then being drawn."""
+        if not self._begin <= step < self._begin + AHEAD or self._begin < 0:
+            ready = self._next if self._begin >= 0 and step == self._begin + AHEAD else self._submit(1 - self._here, path, step)
+            ready.result()
+            self._begin, self._here = step, 1 - self._here
+            self._next = self._submit(1 - self._here, path, step + AHEAD)
+        at = step - self._begin
+        return address(self._pieces[self._here]) + 8 * at * self._m, AHEAD - at
+
+    def close(self) -> None:
+        """End the thread."""
+        self._pool.shutdown(cancel_futures=True)
+
+
 def run_chunk(plan: Plan, first_block: int, last_block: int, home: int,
-              into: tuple[NDArray[np.float64], ...] | None = None, blocks: dict[int, _Block] | None = None) -> Chunk:
+              into: tuple[NDArray[np.float64], ...] | None = None, blocks: dict[int, _Block] | None = None,
+              ahead: bool = False) -> Chunk:
     """Run blocks first_block … last_block − 1 in this thread; `home` is the process that asked for it.
 
     Kept paths are written into their places in `into`, the arrays of the whole ensemble, where that is in reach; `blocks` are
-    this thread's, by their lanes, to be used again.
+    this thread's, by their lanes, to be used again. `ahead` lets another thread draw the noise of one long path.
     """
     program, saves = plan.program, plan.save_steps.size
     first, last = first_block * plan.block_paths, min(last_block * plan.block_paths, plan.n_paths)
@@ -148,7 +208,7 @@ def run_chunk(plan: Plan, first_block: int, last_block: int, home: int,
             path = block * plan.block_paths
             n = min(plan.block_paths, plan.n_paths - path)
             lanes = plan.block_paths if program.fixed_lanes or plan.single else -(-n // 8) * 8
-            work = blocks.get(lanes) or blocks.setdefault(lanes, _Block(plan, lanes, group))
+            work = blocks.get(lanes) or blocks.setdefault(lanes, _Block(plan, lanes, group, ahead))
             work.begin(path, n)
             here = slice(path - first, path - first + n)
             segments = [] if plan.keep_paths else plan.segments(block)
@@ -166,6 +226,8 @@ def run_chunk(plan: Plan, first_block: int, last_block: int, home: int,
                                   address(part[begin:end]))
             moments.extend(parts)
             diverged[here] = work.D[:n]
+            if ahead:
+                work.close()
     return Chunk(first_block, values if plan.keep_paths else (np.stack(moments),), diverged)
 
 
@@ -273,7 +335,7 @@ def _run_in_threads(plan: Plan, todo: list[tuple[int, int]], workers: int, into:
     def take() -> Iterator[None]:
         blocks: dict[int, _Block] = {}
         for r in pending:
-            chunk = run_chunk(plan, *r, os.getpid(), into, blocks)
+            chunk = run_chunk(plan, *r, os.getpid(), into, blocks, ahead=workers > 1 and len(todo) == 1)
             save(chunk)
             done.append(chunk)
             yield

@@ -9,5 +9,5 @@
 ADVANCE_NAMES = ("step", "n_steps", "t0", "dt", "lanes", "X_", "Z_", "V_", "S_", "T_", "T_rows", "P_", "D_", "K_")
 OBSERVE_NAMES = ("step", "t0", "dt", "lanes", "X_", "OUT_", "S_", "T_", "T_rows", "P_", "K_")
 ADVANCE, OBSERVE, DRAW, TREE = "iiffiiiiiiiiii", "iffiiiiiiii", "iiiiiuf", "iiiiiii"
-RUN = "iiii" "iii" "iiiiiii" "iiiiiuuffff" "iiiiiii" "iiiii"
+RUN = "iiii" "iii" "iiiiiii" "iiiiiuuffff" "iiiiiii" "iiiiii"
 MOMENTS, PUT = "iiiiiii", "iiiiiiiii"
