@@ -45,6 +45,7 @@ def _words(key: int | np.uint64, paths: ArrayLike, indices: ArrayLike, per: int)
 def normals(key: int | np.uint64, paths: ArrayLike, indices: ArrayLike) -> NDArray[np.float64]:
     """Standard normals number `indices` of `paths`, broadcast together: the oracle of `fill_normals` at scale 1.
 
+    >>> from sdetheory.random import stream_key
     >>> normals(stream_key(0, "path"), np.arange(3)[:, None], np.arange(4)).shape
     (3, 4)
     """
