@@ -113,3 +113,8 @@ def test_no_executor_changes_a_bit_and_workers_find_kernels_on_disk(name):
             xr.testing.assert_identical(run(executor=executor, chunk_size=256), here[run.__name__])
         if name == "spawn":
             assert [executor.submit(kernels_built_here, run).result() for run in PROCESSES] == [[]] * len(PROCESSES)
+
+
+def test_a_call_that_runs_in_the_pool_it_is_given_does_not_wait_for_itself():
+    with ThreadPoolExecutor(1) as pool:
+        xr.testing.assert_identical(pool.submit(sgd, executor=pool).result(timeout=60), sgd())

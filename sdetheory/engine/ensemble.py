@@ -8,6 +8,7 @@ merged in block order: the result is the same to the bit for every number of thr
 from __future__ import annotations
 
 import os
+import threading
 from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import Executor, ThreadPoolExecutor, as_completed
@@ -140,6 +141,8 @@ def run_ensemble(plan: Plan, *, executor: Executor | None = None, n_threads: int
         raise TypeError(f"executor: expected a concurrent.futures.Executor or None, got {executor!r}; give e.g. "
                         "ProcessPoolExecutor(4), or client.get_executor() of a cluster")
     workers, blocks = thread_count(n_threads), plan.blocks_per_chunk(chunk_size)
+    if _runs_in(executor):  # it would wait for itself
+        executor, workers = None, 1
     ranges = [(b, min(b + blocks, plan.n_blocks)) for b in range(0, plan.n_blocks, blocks)]
     store = Checkpoint(Path(checkpoint).expanduser(), plan, blocks) if checkpoint is not None else None
     into = tuple(np.empty((plan.n_paths, plan.save_steps.size, o.rows)) for o in plan.program.observables) \
@@ -179,6 +182,11 @@ def run_ensemble(plan: Plan, *, executor: Executor | None = None, n_threads: int
     for cell, part in zip(cells, (part for first, _ in ranges for part in moments[first]), strict=True):
         parts[cell].append(part)
     return (np.stack([merge_moments(np.stack(part)) for part in parts]),), diverged
+
+
+def _runs_in(executor: Executor | None) -> bool:
+    """Whether this call is itself a task of the executor, whose threads may all be taken by such calls."""
+    return isinstance(executor, ThreadPoolExecutor) and threading.current_thread() in getattr(executor, "_threads", ())
 
 
 def _run(plan: Plan, todo: list[tuple[int, int]], executor: Executor | None, workers: int,
