@@ -17,9 +17,8 @@ from numpy.typing import ArrayLike, NDArray
 from .kernels import block_function
 from .validation import integer, number
 
-__all__ = ["area", "distance", "exponential", "exponential_block", "great_circle", "harmonics_count",
-           "laplace_beltrami_eigenvalue", "normalise", "normalise_block", "project_tangent", "project_tangent_block",
-           "zonal_harmonic"]
+__all__ = ["area", "distance", "exponential", "exponential_block", "laplace_beltrami_eigenvalue", "normalise", "normalise_block",
+           "project_tangent", "zonal_harmonic"]
 
 
 def normalise(w: ArrayLike, radius: float = 1.0) -> NDArray[np.float64]:
@@ -63,22 +62,6 @@ def distance(x: ArrayLike, y: ArrayLike) -> NDArray[np.float64]:
     return 2.0 * np.arctan2(np.linalg.norm(u - v, axis=-1), np.linalg.norm(u + v, axis=-1))
 
 
-def great_circle(x: ArrayLike, y: ArrayLike, t: ArrayLike) -> NDArray[np.float64]:
-    """Points at the fractions t of the shortest arc from x to y, shape t.shape + (d,); x, y (d,) are not opposite.
-
-    >>> great_circle([1.0, 0.0], [0.0, 2.0], [0.0, 1 / 3]).round(12)
-    array([[1.       , 0.       ],
-           [0.8660254, 0.5      ]])
-    """
-    u, v, fraction = normalise(x), normalise(y), np.asarray(t, dtype=np.float64)[..., None]
-    if np.array_equal(u, -v):
-        raise ValueError("y: expected a point not opposite to x, got its antipode; go by a point between them")
-    angle = distance(u, v)
-    tangent = project_tangent(u, v)
-    length = np.linalg.norm(tangent)
-    return exponential(u, fraction * (angle * tangent / length if length > 0 else tangent))
-
-
 def laplace_beltrami_eigenvalue(degree: int, dim: int) -> int:
     """ℓ(ℓ + d − 2), the eigenvalue of −Δ on harmonics of degree ℓ on S^{d−1}, d ≥ 2 (ILR-11).
 
@@ -87,16 +70,6 @@ def laplace_beltrami_eigenvalue(degree: int, dim: int) -> int:
     """
     degree, dim = integer("degree", degree, at_least=0), integer("dim", dim, at_least=2)
     return degree * (degree + dim - 2)
-
-
-def harmonics_count(degree: int, dim: int) -> int:
-    """Number of linearly independent harmonics of degree ℓ on S^{d−1}.
-
-    >>> harmonics_count(2, 3)
-    5
-    """
-    degree, dim = integer("degree", degree, at_least=0), integer("dim", dim, at_least=2)
-    return math.comb(degree + dim - 1, dim - 1) - (math.comb(degree + dim - 3, dim - 1) if degree >= 2 else 0)
 
 
 def zonal_harmonic(degree: int, dim: int, t: ArrayLike) -> NDArray[np.float64]:
@@ -137,24 +110,6 @@ def normalise_block(W, S):
     for i in range(d):
         for lane in range(lanes):
             W[i, lane] /= S[0, lane]
-
-
-@block_function
-def project_tangent_block(W, V, S):
-    """v ← P_w v in every lane; takes 2 rows of scratch."""
-    d, lanes = W.shape
-    for lane in range(lanes):
-        S[0, lane] = 0.0
-        S[1, lane] = 0.0
-    for i in range(d):
-        for lane in range(lanes):
-            S[0, lane] += W[i, lane] * W[i, lane]
-            S[1, lane] += W[i, lane] * V[i, lane]
-    for lane in range(lanes):
-        S[1, lane] /= S[0, lane]
-    for i in range(d):
-        for lane in range(lanes):
-            V[i, lane] -= S[1, lane] * W[i, lane]
 
 
 @block_function

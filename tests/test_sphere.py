@@ -38,14 +38,6 @@ def test_distance_keeps_its_digits_for_near_and_opposite_points(angle):
     assert abs(np.arccos(np.cos(1e-12)) - 1e-12) > 1e-13  # the plain formula fails there
 
 
-@pytest.mark.parametrize("dim", [2, 5])
-def test_a_great_circle_has_constant_speed_and_the_right_ends(dim):
-    x, y = np.random.default_rng(1).standard_normal((2, dim))
-    arc = sphere.great_circle(x, y, np.linspace(0, 1, 9))
-    np.testing.assert_allclose(arc[[0, -1]], sphere.normalise([x, y]), atol=8 * (dim + 4) * EPS)
-    np.testing.assert_allclose(sphere.distance(arc[:-1], arc[1:]), sphere.distance(x, y) / 8, rtol=64 * (dim + 4) * EPS)
-
-
 @pytest.mark.parametrize("dim", [2, 3, 4, 7])
 @pytest.mark.parametrize("degree", [0, 1, 2, 5])
 def test_zonal_harmonics_solve_the_laplace_beltrami_equation(degree, dim):
@@ -61,13 +53,6 @@ def test_zonal_harmonics_solve_the_laplace_beltrami_equation(degree, dim):
     assert np.abs(sphere.zonal_harmonic(degree, dim, at) - exact).max() <= 2.0**degree * 16 * EPS
 
 
-@pytest.mark.parametrize("dim", [2, 3, 6])
-def test_harmonics_up_to_a_degree_are_as_many_as_polynomials_on_the_sphere(dim):
-    for top in range(6):
-        polynomials = math.comb(top + dim - 1, dim - 1) + (math.comb(top + dim - 2, dim - 1) if top else 0)
-        assert sum(sphere.harmonics_count(degree, dim) for degree in range(top + 1)) == polynomials
-
-
 def test_the_areas_of_the_circle_and_the_sphere():
     assert sphere.area(2) == pytest.approx(2 * np.pi, rel=4 * EPS)
     assert sphere.area(3) == pytest.approx(4 * np.pi, rel=4 * EPS)
@@ -76,15 +61,13 @@ def test_the_areas_of_the_circle_and_the_sphere():
 def block_cases():
     w, v = tangent_vectors(5, 0.7, 19)
     v[0], v[1] = 0.0, v[1] * 1e-200
-    skewed = v + 0.5 * w
     return {
         "normalise": (sphere.normalise_block, [3.0 * w], 0, sphere.normalise(3.0 * w), 1),
-        "project": (sphere.project_tangent_block, [3.0 * w, skewed], 1, sphere.project_tangent(3.0 * w, skewed), 2),
         "exponential": (sphere.exponential_block, [w, v], 0, sphere.exponential(w, v), 2),
     }
 
 
-@pytest.mark.parametrize("name", ["normalise", "project", "exponential"])
+@pytest.mark.parametrize("name", ["normalise", "exponential"])
 def test_block_functions_agree_with_numpy_in_any_number_of_lanes(name):
     function, arrays, result, expected, rows = block_cases()[name]
     blocks = [np.ascontiguousarray(a.T) for a in arrays]
@@ -103,8 +86,7 @@ def test_a_long_walk_by_the_exponential_map_stays_on_the_sphere():
     w = np.ascontiguousarray(sphere.normalise(rng.standard_normal((16, 4))).T)
     scratch = np.empty((2, 16))
     for _ in range(5000):
-        v = 0.3 * rng.standard_normal(w.shape)
-        sphere.project_tangent_block(w, v, scratch)
+        v = np.ascontiguousarray(sphere.project_tangent(w.T, 0.3 * rng.standard_normal(w.T.shape)).T)
         sphere.exponential_block(w, v, scratch)
     # mean of cos² at angle² = 0.27 is below 0.8: at most 1/(1 − 0.8) steps' worth of rounding is alive
     assert np.abs(np.sum(w * w, axis=0) - 1).max() <= 8 * (4 + 4) * EPS / (1 - 0.8)
@@ -148,7 +130,6 @@ def test_points_are_uniform_and_normalised_cube_points_are_refuted():
     (lambda: starts.UniformSphere(1), "dim: expected an integer >= 2"),
     (lambda: starts.UniformSphere(3, radius=0.0), "radius: expected a number > 0"),
     (lambda: sphere.zonal_harmonic(-1, 3, 0.0), "degree: expected an integer >= 0"),
-    (lambda: sphere.great_circle([1.0, 0.0], [-1.0, 0.0], 0.5), "y: expected a point not opposite to x"),
 ])
 def test_bad_input_is_refused_by_name(make, message):
     with pytest.raises(ValueError, match=message):
