@@ -7,8 +7,8 @@ r"""Stationary covariances on a quadratic with noise of constant covariance, by 
 from __future__ import annotations
 
 import numpy as np
+import scipy
 from numpy.typing import ArrayLike, NDArray
-from scipy.linalg import solve_continuous_lyapunov, solve_discrete_lyapunov
 
 from ..validation import finite_array, integer, number
 
@@ -49,7 +49,7 @@ def svag_stationary_covariance(hessian: ArrayLike, noise_covariance: ArrayLike, 
     if radius >= 1.0:
         raise ValueError(f"lr: expected a step that contracts, got {lr:g} with growth by {radius:.6g} a step along an "
                          "eigenvector; every eigenvalue of the Hessian must be in (0, 2 amplification/lr) (SVAG-4)")
-    return _symmetric(solve_discrete_lyapunov(M, step * lr * Sigma))
+    return _symmetric(scipy.linalg.solve_discrete_lyapunov(M, step * lr * Sigma))
 
 
 def sde_stationary_covariance(hessian: ArrayLike, noise_covariance: ArrayLike, *, lr: float) -> NDArray[np.float64]:
@@ -81,7 +81,7 @@ def sde_stationary_covariance(hessian: ArrayLike, noise_covariance: ArrayLike, *
     if rate <= 0.0:
         raise ValueError(f"hessian: expected eigenvalues with positive real parts, got one with {rate:.6g}; the SDE has no "
                          "stationary law (SVAG-4)")
-    return _symmetric(solve_continuous_lyapunov(A, number("lr", lr, above=0.0) * Sigma))
+    return _symmetric(scipy.linalg.solve_continuous_lyapunov(A, number("lr", lr, above=0.0) * Sigma))
 
 
 def _matrices(hessian: ArrayLike, noise_covariance: ArrayLike) -> tuple[NDArray[np.float64], NDArray[np.float64]]:

@@ -13,8 +13,8 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+import scipy
 from numpy.typing import ArrayLike, NDArray
-from scipy.optimize import brentq
 
 from ..engine.rows import component, joined, sqrt
 from ..noises.gradient_noise import GradientNoise
@@ -106,7 +106,7 @@ class MultiWell(FormulaLoss):
             beta, half = self.asymmetry, self.wells * t / 2
             return self.wells * np.cos(half) * (1.0 + beta * np.cos(t)) - beta * np.sin(t) * np.sin(half)
         width = 2.0 * np.pi / self.wells
-        return np.array([brentq(balance, a, a + width, xtol=1e-14) for a in self.angles])
+        return np.array([scipy.optimize.brentq(balance, a, a + width, xtol=1e-14) for a in self.angles])
 
     def _shown(self) -> list[str]:
         return [str(self.wells), f"depth={self.depth:g}", *([f"asymmetry={self.asymmetry:g}"] if self.asymmetry else [])]
