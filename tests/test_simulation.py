@@ -13,6 +13,7 @@ import xarray as xr
 
 import sdetheory as sdt
 from sdetheory import random
+from sdetheory.engine import block
 from sdetheory.schemes.scheme import numpy_step
 from sdetheory.starts import Start
 
@@ -212,12 +213,14 @@ def test_a_result_that_cannot_fit_is_refused_before_the_work():
 
 
 @pytest.mark.parametrize("save_every", [None, 50_000, 77_777])
-def test_noise_that_another_thread_draws_ahead_for_one_long_path_changes_no_bit(save_every):
+def test_noise_that_another_thread_draws_ahead_for_one_long_path_changes_no_bit(save_every, monkeypatch):
+    monkeypatch.setattr(block, "AHEAD", 2**12)
     runs = [sdt.simulate(OU, [1.0], n_steps=200_000, dt=1e-3, rng=5, n_threads=n, save_every=save_every) for n in (1, 2)]
     xr.testing.assert_identical(*runs)
 
 
-def test_one_long_path_that_diverges_is_dated_alike_on_any_number_of_threads():
+def test_one_long_path_that_diverges_is_dated_alike_on_any_number_of_threads(monkeypatch):
+    monkeypatch.setattr(block, "AHEAD", 2**12)
     cubic = sdt.SDE([x], [x**3], [[1]])
     runs = [sdt.simulate(cubic, [0.1], n_steps=200_000, dt=1e-3, rng=5, n_threads=n, save_every=100_000) for n in (1, 2)]
     xr.testing.assert_identical(*runs)

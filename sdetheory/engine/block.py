@@ -16,7 +16,7 @@ from .plan import Plan
 
 __all__ = ["Block", "address"]
 
-AHEAD = 2**15  # steps in a piece of noise that another thread draws for one long path
+AHEAD = 2**18  # steps in a piece of noise that another thread draws for one long path: a millisecond of work
 
 _RUN, _TREE = (Kernel(name, signature, module="sdetheory.engine.driver")
                for name, signature in (("run", RUN), ("brownian_tree", TREE)))
