@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..kernels.abi import RUN, TREE
+from ..kernels.abi import RUN, RUN_REALS, RUN_TABLE, TREE
 from ..kernels.compilation import Kernel
 from ..random.fill import draw_kernel
 from .driver import TILE
@@ -17,6 +17,9 @@ from .plan import Plan
 __all__ = ["Block", "address"]
 
 AHEAD = 2**18  # steps in a piece of noise that another thread draws for one long path: a millisecond of work
+
+_AT = {name: i for i, name in enumerate(RUN_TABLE)}
+_LEG = slice(_AT["first_path"], _AT["n_saves"] + 1)  # what changes from leg to leg
 
 _RUN, _TREE = (Kernel(name, signature, module="sdetheory.engine.driver")
                for name, signature in (("run", RUN), ("brownian_tree", TREE)))
@@ -37,6 +40,7 @@ class Block:
     def __init__(self, plan: Plan, lanes: int, saves: int, ahead: bool = False) -> None:
         program = plan.program
         self.plan, self.lanes, batch = plan, lanes, plan.batch()
+        self._width = program.width
         m, n = ([noise.rows for noise in program.noise] + [0, 0])[:2]
         sizes = {"X": program.rows * lanes, "B": 0 if program.marks_divergence else program.rows * lanes,
                  "S": program.scratch * lanes, "D": lanes, "P": program.swept * lanes, "Z": batch * m * lanes,
@@ -60,11 +64,15 @@ class Block:
                                   dtype=np.int64).reshape(-1, 3)
         draws = [draw_kernel(noise.kind, in_time=lanes == 1).address if noise.rows else 0 for noise in program.noise] + [0, 0]
         advance = program.advance_call
-        self._head = (advance.kernel.address, address(advance.constants), address(self.observers), len(calls), draws[0],
-                      draws[1], _TREE.address if plan.substeps > 1 else 0, place["X"], program.rows, lanes)
-        self._tail = (batch, plan.substeps, m, n, int(program.with_area), *plan.keys, *plan.scales, plan.t0, plan.dt,
-                      *(place[name] for name in ("Z", "V", "F", "B", "S")), address(plan.schedules), len(plan.schedules),
-                      place["P"], place["D"], place["OUT"], program.width, int(not program.marks_divergence), 0)
+        self._table = np.zeros(len(RUN_TABLE), dtype=np.int64)
+        self._table_address = address(self._table)
+        self._set(advance=advance.kernel.address, advance_constants=address(advance.constants), observers=address(self.observers),
+                  n_observers=len(calls), draw_Z=draws[0], draw_V=draws[1], tree=_TREE.address if plan.substeps > 1 else 0,
+                  rows=program.rows, lanes=lanes, batch=batch, substeps=plan.substeps, z_rows=m, v_rows=n,
+                  with_area=int(program.with_area), T=address(plan.schedules), T_rows=len(plan.schedules), width=program.width,
+                  watched=int(not program.marks_divergence), **place)
+        self._table[[_AT["key_Z"], _AT["key_V"]]] = np.array(plan.keys, dtype=np.uint64).view(np.int64)
+        self._table[[_AT[name] for name in RUN_REALS]] = np.array([*plan.scales, plan.t0, plan.dt]).view(np.int64)
         self._ahead = _NoiseAhead(plan, draws[0], m) if ahead and _worth_drawing_ahead(plan, lanes, m, n) else None
 
     def begin(self, path: int, n: int) -> None:
@@ -80,27 +88,30 @@ class Block:
     def advance(self, saves: NDArray[np.int64]) -> None:
         """Go on to the steps `saves`, and leave in OUT what is observed at each."""
         if self._ahead is None:
-            self._run(saves, self._head, self._tail)
+            self._run(saves)
             return
-        unseen = (*self._head[:3], 0, *self._head[4:])  # no observables
         for n, save in enumerate(saves):
-            out = self.out + 8 * n * self.OUT.shape[1]
-            while True:
+            last = False
+            while not last:
                 Z, ready = self._ahead.noise(self.path, self.step)
                 stop = min(int(save), self.step + ready)
                 last = stop == save
-                tail = (*self._tail[:11], Z, *self._tail[12:20], out, self._tail[21] if last else 0, self._tail[22], ready)
-                self._run(np.array([stop]), self._head if last else unseen, tail)
-                if last:
-                    break
+                seen = (len(self.observers), self._width) if last else (0, 0)
+                self._set(Z=Z, ready=ready, n_observers=seen[0], width=seen[1], OUT=self.out + 8 * n * self.OUT.shape[1])
+                self._run(np.array([stop]))
+
+    def _set(self, **values: int) -> None:
+        for name, value in values.items():
+            self._table[_AT[name]] = value
 
     def close(self) -> None:
         """End the thread that draws ahead, if there is one."""
         if self._ahead is not None:
             self._ahead.close()
 
-    def _run(self, saves: NDArray[np.int64], head: tuple[Any, ...], tail: tuple[Any, ...]) -> None:
-        status = _RUN.call(*head, self.path, self.step, address(saves), saves.size, *tail)
+    def _run(self, saves: NDArray[np.int64]) -> None:
+        self._table[_LEG] = self.path, self.step, address(saves), saves.size
+        status = _RUN.call(self._table_address)
         if status != 0:
             raise RuntimeError(f"simulate: a function that was compiled into the kernel raised an exception, in steps "
                                f"{self.step} to {saves[-1]} of paths {self.path} to {self.path + self.lanes - 1}; call it from "

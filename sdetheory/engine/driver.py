@@ -11,14 +11,22 @@ The functions here write instructions (see `kernels.instructions`). They know no
 from __future__ import annotations
 
 import math
+from typing import Any
 
+from ..kernels.abi import RUN_REALS, RUN_TABLE
 from ..kernels.instructions import Code, Real, Word
 
 WINDOW = 32  # steps between two looks for divergence
 TILE = 8  # numbers in a cache line
 
 
-def run(k: Code, advance: Word, advance_constants: Word, observers: Word, n_observers: Word, draw_Z: Word, draw_V: Word,
+def run(k: Code, table: Word) -> None:
+    """`take_steps` with its arguments from a table: one number to hand over in place of forty."""
+    given: dict[str, Any] = {name: k.integer(table, i) for i, name in enumerate(RUN_TABLE)}
+    take_steps(k, **{name: value.as_real() if name in RUN_REALS else value for name, value in given.items()})
+
+
+def take_steps(k: Code, advance: Word, advance_constants: Word, observers: Word, n_observers: Word, draw_Z: Word, draw_V: Word,
         tree: Word, X: Word, rows: Word, lanes: Word, first_path: Word, first_step: Word, saves: Word, n_saves: Word,
         batch: Word, substeps: Word, z_rows: Word, v_rows: Word, with_area: Word, key_Z: Word, key_V: Word, scale_Z: Real,
         scale_V: Real, t0: Real, dt: Real, Z: Word, V: Word, F: Word, B: Word, S: Word, T: Word, T_rows: Word, P: Word,

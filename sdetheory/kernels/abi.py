@@ -9,5 +9,10 @@
 ADVANCE_NAMES = ("step", "n_steps", "t0", "dt", "lanes", "X_", "Z_", "V_", "S_", "T_", "T_rows", "P_", "D_", "K_")
 OBSERVE_NAMES = ("step", "t0", "dt", "lanes", "X_", "OUT_", "S_", "T_", "T_rows", "P_", "K_")
 ADVANCE, OBSERVE, DRAW, TREE = "iiffiiiiiiiiii", "iffiiiiiiii", "iiiiiuf", "iiiiiii"
-RUN = "iiii" "iii" "iiiiiii" "iiiiiuuffff" "iiiiiii" "iiiiii"
+#: what the driver reads from a table of integers, in this order; those in RUN_REALS are the bits of floats
+RUN_TABLE = ("advance", "advance_constants", "observers", "n_observers", "draw_Z", "draw_V", "tree", "X", "rows", "lanes",
+             "first_path", "first_step", "saves", "n_saves", "batch", "substeps", "z_rows", "v_rows", "with_area", "key_Z", "key_V",
+             "scale_Z", "scale_V", "t0", "dt", "Z", "V", "F", "B", "S", "T", "T_rows", "P", "D", "OUT", "width", "watched", "ready")
+RUN_REALS = ("scale_Z", "scale_V", "t0", "dt")
+RUN = "i"
 MOMENTS, PUT = "iiiiiii", "iiiiiiiii"
