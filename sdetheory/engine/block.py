@@ -137,8 +137,10 @@ class _NoiseAhead:
         self._next: Any = None
 
     def _submit(self, piece: int, path: int, step: int) -> Any:
-        return self._pool.submit(self._draw.call, address(self._pieces[piece]), AHEAD * self._m, 1, path, step * self._m,
-                                 self._key, self._scale)
+        return self._pool.submit(self._fill, piece, path, step)  # a method: the pieces live while they are being written
+
+    def _fill(self, piece: int, path: int, step: int) -> None:
+        self._draw.call(address(self._pieces[piece]), AHEAD * self._m, 1, path, step * self._m, self._key, self._scale)
 
     def noise(self, path: int, step: int) -> tuple[int, int]:
         """Where the noise of `step` lies, and for how many steps from there on; the piece after it is then being drawn."""
