@@ -7,15 +7,12 @@ from __future__ import annotations
 
 import time
 import traceback
-from dataclasses import dataclass, replace
-from functools import cache
+from dataclasses import dataclass
 from typing import Any
 
-from sdetheory.claims import Claim, verdict_from_error
+from sdetheory.claims import Claim, Mode, Verdict, verdict_from_error
 from sdetheory.symbolic.derivation import Step
 from sdetheory.symbolic.notation import mathml
-from sdetheory.trials import Mode
-from sdetheory.verdicts import Verdict
 
 from .devices import torch_version
 from .figures import figure_markup
@@ -44,7 +41,7 @@ def check(order: Order) -> tuple[dict[str, Any], dict[str, Any]]:
     started = time.perf_counter()
     claim: Claim | None = None
     try:
-        claim = _proved_once(order.file.load())
+        claim = order.file.load()
         if package := order.file.missing():
             return skipped(order, f"needs {package}, which is not installed") | {"statement": claim.statement}, {}
         verdict = claim.verify(order.seed, order.mode, n_comparisons=max(order.n_comparisons, claim.n_comparisons))
@@ -57,15 +54,10 @@ def check(order: Order) -> tuple[dict[str, Any], dict[str, Any]]:
     result, display = _result(order, verdict, claim.statement), _shown(claim)
     if claim.figure is not None:
         try:
-            display["figure"] = figure_markup(claim.figure, verdict.run, f"{claim.id} {order.device}")
+            display["figure"] = figure_markup(claim.draw, verdict.trial, f"{claim.id} {order.device}")
         except Exception:  # the numbers stand without their picture; the report and the table say that it is missing
             result["figure_error"] = traceback.format_exc()
     return result, display
-
-
-def _proved_once(claim: Claim) -> Claim:
-    """The same claim, whose derivation is built once although both the verdict and the report read it."""
-    return replace(claim, derivation=cache(claim.derivation)) if callable(claim.derivation) else claim
 
 
 def failed(order: Order, reason: str, trace: str = "", seconds: float = 0.0) -> dict[str, Any]:
@@ -98,10 +90,10 @@ def _result(order: Order, verdict: Verdict, statement: str) -> dict[str, Any]:
 
 
 def _shown(claim: Claim) -> dict[str, Any]:
-    """The statement's kind and the derivation in sentences and MathML."""
-    display: dict[str, Any] = {"extension": claim.extension, "empirical": claim.empirical}
+    """The statement's kind, its place in the paper, and the derivation in sentences and MathML."""
+    display: dict[str, Any] = {"extension": claim.extension, "empirical": claim.empirical, "where": claim.where}
     try:
-        proof = claim.proof()
+        proof = claim.derivation
     except Exception:  # verify has met the same exception and made it the result
         return display
     if proof is not None and hasattr(proof, "steps"):

@@ -117,7 +117,7 @@ def show(asked: Namespace) -> int:
     say(str(PAPERS.get(file.paper, file.paper)), hanging="  ")
     print()
     say(claim.statement)
-    proof = claim.proof()
+    proof = claim.derivation
     if proof is None:
         print("\nAn empirical claim: it has no derivation.")
     else:
@@ -133,7 +133,7 @@ def show(asked: Namespace) -> int:
             if expression != 0:
                 print(*pretty_lines(expression, width, "      ", " = 0"), sep="\n")
     print()
-    say(f"Must be refuted: {claim.negative_control.statement}")
+    say(f"Must be refuted: {claim.control}")
     _say_last_verdict(claim.id, asked.output)
     return 0
 

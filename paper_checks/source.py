@@ -17,7 +17,7 @@ class Stated:
 
     Attributes
     ----------
-    title : the `title=` of `claim = Claim(...)`, "" where there is none.
+    title : the second argument, or `title=`, of `claim = Claim(...)`, "" where there is none.
     requires : the tuple `requires`, () where there is none.
     imports : the packages that it imports first thing, without condition.
     """
@@ -44,7 +44,7 @@ def _title(tree: ast.Module) -> str | None:
     claim = _set_once(tree, "claim")
     if not isinstance(claim, ast.Call) or ast.unparse(claim.func).rpartition(".")[2] != "Claim":
         return None
-    given = {keyword.arg: keyword.value for keyword in claim.keywords}
+    given = {keyword.arg: keyword.value for keyword in claim.keywords} | dict(zip(("id", "title"), claim.args, strict=False))
     title = ast.Constant("") if not {"title", None} & set(given) else given.get("title")  # None: **more
     return title.value if isinstance(title, ast.Constant) and isinstance(title.value, str) else None
 

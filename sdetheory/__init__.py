@@ -13,7 +13,6 @@ if TYPE_CHECKING:  # what `__getattr__` does, for editors and type checkers
     from . import (
         claims,
         dynamics,
-        evidence,
         exact,
         expectation,
         hypotheses,
@@ -24,6 +23,7 @@ if TYPE_CHECKING:  # what `__getattr__` does, for editors and type checkers
         process,
         processes,
         random,
+        recording,
         scaling_rule,
         schedules,
         schemes,
@@ -38,12 +38,10 @@ if TYPE_CHECKING:  # what `__getattr__` does, for editors and type checkers
         torch,
         translate,
         validation,
-        verdicts,
     )
-    from .claims import Claim, Control, verify_all
+    from .claims import Between, Claim, Estimate, Exact, Quantity, Relative, verify_all
     from .dynamics import SGD, SVAG
     from .engine.rows import total
-    from .evidence import Between, Estimate, Exact, Relative, Resolution
     from .expectation import expect
     from .losses import Loss
     from .sde import SDE
@@ -56,14 +54,14 @@ __version__ = "0.1.0"
 _WHERE = {
     "SDE": "sde", "Loss": "losses", "total": "engine.rows", "SGD": "dynamics", "SVAG": "dynamics",
     "simulate": "simulation", "expect": "expectation",
-    "Formula": "theory.formula", "Derivation": "symbolic", "Claim": "claims", "Control": "claims", "verify_all": "claims",
-    "Estimate": "evidence", "Exact": "evidence", "Relative": "evidence", "Resolution": "evidence", "Between": "evidence",
+    "Formula": "theory.formula", "Derivation": "symbolic", "Claim": "claims", "Quantity": "claims", "verify_all": "claims",
+    "Between": "claims", "Estimate": "claims", "Exact": "claims", "Relative": "claims",
 }
-__all__ = ["SDE", "SGD", "SVAG", "Between", "Claim", "Control", "Derivation", "Estimate", "Exact", "Formula", "Loss", "Relative",
-           "Resolution", "__version__", "claims", "dynamics", "evidence", "exact", "expect", "expectation", "hypotheses",
-           "losses", "noises", "papers", "plot", "process", "processes", "random", "scaling_rule", "schedules", "schemes",
+__all__ = ["SDE", "SGD", "SVAG", "Between", "Claim", "Derivation", "Estimate", "Exact", "Formula", "Loss", "Quantity", "Relative",
+           "__version__", "claims", "dynamics", "exact", "expect", "expectation", "hypotheses",
+           "losses", "noises", "papers", "plot", "process", "processes", "random", "recording", "scaling_rule", "schedules", "schemes",
            "sde", "simulate", "simulation", "sphere", "starts", "stats", "studies", "symbolic", "theory", "torch", "total", "translate",
-           "validation", "verdicts", "verify_all"]
+           "validation", "verify_all"]
 
 
 if not TYPE_CHECKING:  # a type checker that saw this would take any name for good

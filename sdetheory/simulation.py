@@ -24,6 +24,7 @@ from .engine.ensemble import run_ensemble, thread_count
 from .engine.plan import Plan
 from .process import Observed, Process, shown, start_states, swept_values
 from .random import seed_sequence, stream_key
+from .recording import note
 from .schemes import Scheme, process_of
 from .sde import SDE
 from .starts import Start, as_start
@@ -147,6 +148,8 @@ def simulate(process: SDE | CallableSDE | Process, x0: Start | ArrayLike, *, n_s
     attributes = {"process": shown(runs), "scheme": runs.label, "dt": clock.dt, "entropy": str(seeds.entropy),
                   "spawn_key": str(seeds.spawn_key), "sdetheory": __version__, "numpy": np.__version__,
                   "python": platform.python_version()}
+    note(process=attributes["process"], scheme=runs.label, steps=clock.n_steps, dt=clock.dt, clock=clock.name, paths=n_paths,
+         sweep={name: len(values) for name, values in grid.items()}, saved=[o.name for o in program.observables])
     return dataset(plan, values, diverged, grid, n_paths, clock.name, clock.along(save_steps), attributes)
 
 

@@ -14,8 +14,9 @@ import numpy as np
 import sympy
 
 from ..callable_sde import CallableSDE
-from ..process import Observed, Process, named_observables
+from ..process import Observed, Process, named_observables, shown
 from ..random import seed_sequence
+from ..recording import note
 from ..schemes import Scheme, SDEProcess, process_of
 from ..schemes import get as get_scheme
 from ..sde import SDE
@@ -109,6 +110,7 @@ def expect(process: Any, functional: Any, x0: Any, *, t1: float | None = None, n
         outcome, name, left = _of_sde(runs.sde, what, start, t0, t1, scheme, method, goal, fresh, work, control)
     else:
         outcome, name = _of_rule(runs, what, start, t0, t1, n_steps, method, goal, fresh, work)
+    note(process=shown(runs), scheme=name, t0=t0, t1=t1, steps=n_steps, functional=shown(functional))
     margin = goal.z * outcome.stderr + outcome.bias_bound
     tolerance = goal.tolerance(outcome.value)
     converged = margin <= tolerance

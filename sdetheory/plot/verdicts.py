@@ -5,8 +5,7 @@ from __future__ import annotations
 import numpy as np
 from matplotlib.axes import Axes
 
-from ..evidence import Between
-from ..verdicts import Verdict
+from ..claims import Between, Verdict
 from .axes import axes_of
 
 __all__ = ["verdict"]

@@ -1,4 +1,4 @@
-"""Trials: the seed and the size of one run of a claim's simulation, both fixed before anyone looks."""
+"""Trials: the seed and the size of one run of a claim's measurement, both fixed before anyone looks."""
 
 from __future__ import annotations
 
@@ -8,17 +8,17 @@ from typing import Any, Literal
 
 import numpy as np
 
-from .validation import integer
+from ..validation import integer
 
-__all__ = ["SCALE", "Mode", "Run", "entropy_of", "stream_of"]
+__all__ = ["MODES", "Mode", "Trial", "entropy_of", "stream_of"]
 
 Mode = Literal["quick", "default", "thorough"]
-SCALE = {"quick": 0.25, "default": 1, "thorough": 16}
+MODES = {"quick": 0.25, "default": 1, "thorough": 16}  # the number of paths against that of the default mode
 
 
 @dataclass
-class Run:
-    """What a simulation is handed: its random numbers, its size, and a place to leave data for the figure.
+class Trial:
+    """What a measurement is handed: its random numbers, its size, and a place to leave data for the figure.
 
     Parameters
     ----------
@@ -39,7 +39,7 @@ class Run:
 
     def paths(self, n: int) -> int:
         """Return the number of paths in this mode where the default mode has n."""
-        return max(2, int(n * SCALE[self.mode]))
+        return max(2, int(n * MODES[self.mode]))
 
 
 def entropy_of(rng: Any) -> int:

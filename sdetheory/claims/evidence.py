@@ -1,4 +1,4 @@
-r"""Evidence: what a simulation returns, and the rule that holds it against a prediction theta.
+r"""Evidence: what a measurement returns, and the rule that holds it against a prediction theta.
 
     refuted       |theta_hat - theta| > z·se + b
     confirmed     not refuted, and z·se + b <= rho
@@ -20,30 +20,13 @@ import numpy as np
 import scipy
 from numpy.typing import NDArray
 
-from .stats.estimates import Estimate, critical_value
-from .stats.two_sample import Distance
+from ..stats.estimates import Estimate, critical_value
+from ..stats.two_sample import Distance
+from .quantity import Between, Prediction, distance
 
-__all__ = [
-    "Between", "ClaimError", "Comparison", "Distance", "Estimate", "Exact", "Relative", "Resolution", "compare", "gap",
-    "power_to_refute",
-]
+__all__ = ["Comparison", "Distance", "Estimate", "Exact", "compare", "power_to_refute"]
 
 POWER = 0.9  # at which "smallest detectable" is stated
-
-
-@dataclass(frozen=True)
-class Between:
-    """A predicted inequality: the value lies in [low, high]; either end may be infinite."""
-
-    low: float = -math.inf
-    high: float = math.inf
-
-    def __post_init__(self) -> None:
-        if not self.low < self.high:
-            raise ValueError(f"Between: expected low < high, got {self.low!r}, {self.high!r}")
-
-
-Prediction = float | Between
 
 
 @dataclass(frozen=True)
@@ -69,9 +52,11 @@ class Exact:
 class Comparison:
     """A prediction against a measurement under the rule above.
 
-    `z` is the critical value at the comparison's share of the budget: Student's where the paths are few. `bias_bound`
+    `name` is the quantity's, with the number of the point where there are several, `label` says in words which point
+    that is. `z` is the critical value at the comparison's share of the budget: Student's where the paths are few. `bias_bound`
     includes z times its own error. For a `Distance`, `stderr` is its scale and z its coefficient, so that z·stderr is
-    the critical distance. `smallest_detectable` is the error of the prediction that is seen with power 0.9.
+    the critical distance. `smallest_detectable` is the error of the prediction that is seen with power 0.9. `bias_source`
+    says where the bound comes from, "" where nobody said.
     """
 
     name: str
@@ -84,6 +69,8 @@ class Comparison:
     status: Literal["confirmed", "refuted", "inconclusive"]
     smallest_detectable: float
     remedy: str = ""
+    label: str = ""
+    bias_source: str = ""
 
     @property
     def margin(self) -> float:
@@ -91,7 +78,8 @@ class Comparison:
         return self.z * self.stderr + self.bias_bound
 
     def __repr__(self) -> str:
-        return (f"<{self.name}: {self.status}, predicted {_number(self.predicted)}, measured {self.measured:.6g} ± "
+        label = f" ({self.label})" if self.label else ""
+        return (f"<{self.name}{label}: {self.status}, predicted {_number(self.predicted)}, measured {self.measured:.6g} ± "
                 f"{self.stderr:.2g} (z = {self.z:.2f}), bias <= {self.bias_bound:.2g}, resolution {self.resolution:.2g}"
                 f"{'; ' + self.remedy if self.remedy else ''}>")
 
@@ -100,47 +88,10 @@ def _number(value: Prediction) -> str:
     return f"in [{value.low:.6g}, {value.high:.6g}]" if isinstance(value, Between) else f"{value:.6g}"
 
 
-def gap(a: Prediction, b: Prediction) -> float:
-    """Return the distance between two predictions (0 where they overlap)."""
-    (low_a, high_a), (low_b, high_b) = ((p.low, p.high) if isinstance(p, Between) else (p, p) for p in (a, b))
-    return max(low_b - high_a, low_a - high_b, 0.0)
-
-
 def _decide(deviation: float, margin: float, achieved: float, resolution: float) -> Any:
     if not deviation <= margin:  # nan counts as a deviation
         return "refuted"
     return "confirmed" if achieved <= resolution else "inconclusive"
-
-
-class ClaimError(ValueError):
-    """A claim that is not well posed: names that do not match, or a control too near to the statement it breaks."""
-
-
-@dataclass(frozen=True)
-class Relative:
-    """A resolution as a fraction of |predicted|."""
-
-    fraction: float
-
-
-@dataclass(frozen=True)
-class Resolution:
-    """The smallest error of a prediction that is sure to be seen, at each of `points` points fixed beforehand."""
-
-    rho: float | Relative
-    points: int = 1
-
-    def absolute(self, name: str, predicted: Any) -> Any:
-        """Return rho as a number, or one per predicted point."""
-        rho = self.rho
-        if isinstance(rho, Relative):
-            if isinstance(predicted, Between):
-                raise ClaimError(f"{name}: expected an absolute resolution for an inequality, got {rho}")
-            rho = rho.fraction * np.abs(np.asarray(predicted, dtype=float))
-        if not np.all(np.asarray(rho) > 0):
-            raise ClaimError(f"{name}: expected a resolution > 0, got {rho!r}; "
-                             f"give an absolute one where the prediction is 0")
-        return rho
 
 
 @singledispatch
@@ -149,8 +100,10 @@ def compare(evidence: Any, name: str, predicted: Any, alpha: float, resolution: 
 
     An evidence kind of your own joins in by `compare.register(Kind)`. Returns one comparison a point.
     """
-    raise TypeError(f"{name}: expected an Estimate, Exact or Distance from the simulation, "
-                    f"got {type(evidence).__name__}")
+    remedy = "; make samples of shape (paths,) or (paths, points) an estimate by sdetheory.stats.mean_estimate" \
+        if isinstance(evidence, np.ndarray | list | tuple) else ""
+    raise TypeError(f"{name}: expected an Estimate, Exact or Distance from the measurement, "
+                    f"got {type(evidence).__name__}{remedy}")
 
 
 @compare.register
@@ -163,16 +116,16 @@ def _(evidence: Estimate, name: str, predicted: Any, alpha: float, resolution: A
         z = float(critical_value(alpha, point.n))
         bias = float(point.bias_bound + z * point.bias_stderr)
         margin = z * float(point.stderr) + bias
-        status = _decide(gap(float(point.value), target), margin, margin, rho)
+        status = _decide(distance(float(point.value), target), margin, margin, rho)
         if point.excluded:
             status = "inconclusive"
             remedy = (f"{point.excluded} path(s) diverged, and a mean over the others is another quantity: remove the "
                       "cause, or state the condition in the claim and select paths by it")
         else:
             remedy = _remedy(point, alpha, rho) if status == "inconclusive" else ""
-        label = name if np.ndim(evidence.value) == 0 else f"{name}[{i}]"
+        of_point = name if np.ndim(evidence.value) == 0 else f"{name}[{i}]"
         seen = margin + bias + float(scipy.special.ndtri(POWER)) * float(point.stderr)
-        comparisons.append(Comparison(label, target, float(point.value), float(point.stderr), bias, z, rho, status,
+        comparisons.append(Comparison(of_point, target, float(point.value), float(point.stderr), bias, z, rho, status,
                                       seen, remedy))
     return comparisons
 
@@ -184,7 +137,7 @@ def _(evidence: Exact, name: str, predicted: Any, alpha: float, resolution: Any)
     bound = np.broadcast_to(bound, value.shape)
     targets = _targets(name, predicted if isinstance(predicted, Between) else np.ravel(predicted), value.size)
     rhos = np.array(_spread(name, "resolution", np.ravel(resolution), value.size))
-    deviation = np.array([gap(v, t) if np.isfinite(v) else np.inf for v, t in zip(value, targets, strict=True)])
+    deviation = np.array([distance(v, t) if np.isfinite(v) else np.inf for v, t in zip(value, targets, strict=True)])
     # the entry furthest beyond its bound or, where all are within, the one whose bound is least able to see rho
     beyond = deviation > bound
     with np.errstate(divide="ignore", invalid="ignore"):

@@ -9,7 +9,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from .evidence import Between, Comparison
+from .evidence import Comparison
+from .quantity import Between
 
 __all__ = ["ControlOutcome", "Verdict", "decide", "versions"]
 
@@ -20,8 +21,8 @@ Status = Literal["confirmed", "refuted", "inconclusive", "error", "skipped"]
 class ControlOutcome:
     """A negative control: `status` is "refuted" (as it must be) only if every comparison it names came out refuted.
 
-    `power` is the least probability of that among the comparisons, for the shifts that the control states; for those
-    `unstated`, that of the claim's own measurement to see a shift of two resolutions. It is None where no control was run.
+    `power` is a lower bound on the probability of that, for the shifts that the claim states; for the quantities
+    `unstated`, those of the claim's own measurement to see a shift of two resolutions. It is None where no control was run.
     """
 
     status: Literal["refuted", "not refuted", "not run"]
@@ -50,7 +51,7 @@ def versions() -> dict[str, str | None]:
     """Return the versions behind a verdict; None for what is not installed."""
     from importlib import metadata
 
-    from . import __version__
+    from .. import __version__
 
     found: dict[str, str | None] = {"python": platform.python_version()}
     for package in ("numpy", "numba", "sympy"):
@@ -65,7 +66,8 @@ def versions() -> dict[str, str | None]:
 class Verdict:
     """The outcome of one claim.
 
-    `run` holds what the simulation left for the figure; it is None after an error or a skip, and no part of `to_dict`.
+    `calls` lists what was simulated, `without_control` the quantities that no control touches, and why. `trial` holds
+    what the measurement left for the figure; it is None after an error or a skip, and no part of `to_dict`.
     """
 
     id: str
@@ -82,18 +84,29 @@ class Verdict:
     mode: str = "default"
     seconds: float = 0.0
     versions: Mapping[str, str | None] = field(default_factory=versions)
+    setup: str = ""
+    calls: tuple[Mapping[str, Any], ...] = ()
+    without_control: Mapping[str, str] = field(default_factory=dict)
     error: BaseException | None = None
-    run: Any = None
+    trial: Any = None
 
     def __bool__(self) -> bool:
         return self.status == "confirmed"
 
+    @property
+    def without_bias_source(self) -> tuple[str, ...]:
+        """The quantities whose bound on the systematic error has no stated source, where it could have one."""
+        return tuple(dict.fromkeys(c.name.partition("[")[0] for c in self.comparisons if not c.bias_source))
+
     def __repr__(self) -> str:
         held = sum(c.status == "confirmed" for c in self.comparisons)
         of = " to see two resolutions" if self.control.unstated else ""
+        unsaid = f"; no source of the bias bound is stated for {', '.join(self.without_bias_source)}" \
+            if self.without_bias_source else ""
         power = "" if self.control.power is None else f" (power {self.control.power:.4g}{of})"
         return (f"<{self.id} {self.status}: derivation {self.derivation}, {held}/{len(self.comparisons)} comparisons "
                 f"confirmed, control {self.control.status}{power}, seed {self.seed}, {self.seconds:.1f} s"
+                f"{unsaid}"
                 f"{'; ' + self.reason if self.reason else ''}>")
 
     def to_dict(self) -> dict[str, Any]:
@@ -105,7 +118,9 @@ class Verdict:
             "evidence": [_row(c) for c in self.comparisons],
             "negative_control": {"status": self.control.status, "statement": self.control.statement,
                                  "power": _finite(self.control.power), "unstated": list(self.control.unstated),
-                                 "evidence": [_row(c) for c in self.control.comparisons]},
+                                 "evidence": [_row(c) for c in self.control.comparisons],
+                                 "without": dict(self.without_control)},
+            "setup": self.setup, "calls": [dict(call) for call in self.calls],
             "seed": self.seed, "seconds": self.seconds, "versions": dict(self.versions),
         }
 
@@ -125,8 +140,9 @@ def _finite(value: float | None) -> float | None:
 
 def _row(c: Comparison) -> dict[str, Any]:
     p = c.predicted
-    return {"name": c.name, "predicted": [_finite(p.low), _finite(p.high)] if isinstance(p, Between) else float(p),
+    return {"name": c.name, "label": c.label, "predicted": [_finite(p.low), _finite(p.high)] if isinstance(p, Between) else float(p),
             "measured": _finite(c.measured), "stderr": _finite(c.stderr), "bias_bound": _finite(c.bias_bound),
+            "bias_source": c.bias_source,
             "z": _finite(c.z), "resolution": _finite(c.resolution), "status": c.status,
             "smallest_detectable": _finite(c.smallest_detectable)}
 
