@@ -25,14 +25,15 @@ from paper_checks.source import stated
 from sdetheory.papers import PAPERS
 
 ROOT = Path(__file__).resolve().parent.parent
-KEYS = {"id", "paper", "title", "status", "derivation", "evidence", "negative_control", "seed", "seconds", "versions"}
+KEYS = {"id", "paper", "title", "status", "derivation", "evidence", "negative_control", "setup", "calls", "seed", "seconds",
+        "versions"}
 ROW_KEYS = {"name", "predicted", "measured", "stderr", "bias_bound", "z", "resolution"}
 
 SOURCE = r'''
 import os, time
 import numpy as np
 import sympy
-from sdetheory.claims import Claim, Control
+from sdetheory.claims import Claim, Quantity
 from sdetheory.stats import mean_estimate
 from sdetheory.symbolic import Derivation
 {head}
@@ -41,22 +42,19 @@ def derivation():
     x = sympy.Symbol("x")
     return Derivation("A square").step(r"Expand $(x+1)^2$.", (x + 1)**2).residual("it is", (x + 1)**2 - x**2 - 2*x - 1)
 
-def simulation(run):
+def measure(trial):
     {before}
-    run.data["x"] = {truth} + np.random.default_rng(run.rng).normal(size=run.paths({paths}))
-    return {{"mean": mean_estimate(run.data["x"])}}
+    trial.data["x"] = {truth} + np.random.default_rng(trial.rng).normal(size=trial.paths({paths}))
+    return {{"mean": mean_estimate(trial.data["x"])}}
 
-def figure(run):
+def figure(trial, ax):
     {drawing}
-    import matplotlib.pyplot as plt
-    fig, ax = plt.subplots()
-    ax.hist(run.data["x"], bins=20)
+    ax.hist(trial.data["x"], bins=20)
     ax.set_title("a histogram")
-    return fig
 
-claim = Claim("{id}", title="The mean <b>is</b> $\\mu$", statement=r"$\mathbb{{E}}X = \mu$ & more", derivation=derivation,
-              prediction={{"mean": 1.0}}, simulation=simulation, resolution={{"mean": 0.1}}, figure=figure,
-              negative_control=Control("the mean is 1.3", prediction={{"mean": 1.3}}))
+claim = Claim("{id}", "The mean <b>is</b> $\\mu$", statement=r"$\mathbb{{E}}X = \mu$ & more", proof=derivation,
+              quantities={{"mean": Quantity(1.0, 0.1, wrong=1.3)}}, measure=measure, figure=figure,
+              control="the mean is 1.3")
 '''
 FAKE = {  # file: (what is put into the source, the status it must come to)
     "toy_01_true": ({}, "confirmed"),
@@ -227,7 +225,8 @@ def test_what_a_file_states_is_what_its_claim_has(file):
 
 @pytest.mark.parametrize("end, title", [
     ('claim = Claim("A-1", title="One " "title")', "One title"), ('claim: Claim = claims.Claim("A-1", title="T")', "T"),
-    ('claim = Claim("A-1")', ""), ('claim = Claim("A-1", title=f"{1} title")', None), ("claim = Claim(**given)", None),
+    ('claim = Claim("A-1")', ""), ('claim = Claim("A-1", "T", paper="p")', "T"), ('claim = Claim("A-1", f"{1} title")', None),
+    ('claim = Claim("A-1", title=f"{1} title")', None), ("claim = Claim(**given)", None),
     ('claim = Claim("A-1", title="T")\nclaim = other(claim)', None), ('if True:\n    claim = Claim("A-1", title="T")', None),
     ("from .shared import claim", None), ("claim, other = two()", None), ("x = 1", None),
     ('def f():\n    claim = 1\nclaim = Claim("A-1", title="T")', "T"),
@@ -249,7 +248,7 @@ def test_list_names_what_it_can_and_wraps_it(tmp_path, capsys, monkeypatch):
     papers = write_claims(tmp_path, dict.fromkeys(("toy_01_a", "toy_02_b", "net_toy_03_c"), {}))
     (papers / "toys" / "toy_02_b.py").write_text("claim = Claim(\n")
     long = papers / "toys" / "net_toy_03_c.py"
-    long.write_text(long.read_text().replace('title="', f'title="A title {"of many words " * 9}'))
+    long.write_text(long.read_text().replace('"The mean', f'"A title {"of many words " * 9}'))
     monkeypatch.setenv("COLUMNS", "80")
     assert main(["list", "--papers", str(papers)]) == 0
     lines = capsys.readouterr().out.splitlines()
