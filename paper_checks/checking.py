@@ -50,8 +50,8 @@ def check(order: Order) -> tuple[dict[str, Any], dict[str, Any]]:
         if claim is None:
             return failed(order, f"{type(error).__name__}: {error}", traceback.format_exc(), seconds), {}
         verdict = verdict_from_error(claim, error, rng=order.seed, mode=order.mode, seconds=seconds)
-        return _result(order, verdict, claim.statement) | {"traceback": traceback.format_exc()}, _shown(claim)
-    result, display = _result(order, verdict, claim.statement), _shown(claim)
+        return _result(order, verdict, claim.statement) | {"traceback": traceback.format_exc()}, _shown(claim, order.file)
+    result, display = _result(order, verdict, claim.statement), _shown(claim, order.file)
     if claim.figure is not None:
         try:
             display["figure"] = figure_markup(claim.draw, verdict.trial, f"{claim.id} {order.device}")
@@ -89,9 +89,10 @@ def _result(order: Order, verdict: Verdict, statement: str) -> dict[str, Any]:
                     "n_comparisons_in_run": order.n_comparisons}
 
 
-def _shown(claim: Claim) -> dict[str, Any]:
+def _shown(claim: Claim, file: ClaimFile) -> dict[str, Any]:
     """The statement's kind, its place in the paper, and the derivation in sentences and MathML."""
-    display: dict[str, Any] = {"extension": claim.extension, "empirical": claim.empirical, "where": claim.where}
+    display: dict[str, Any] = {"extension": claim.extension, "empirical": claim.empirical, "where": claim.where,
+                               "file": "/".join(file.path.parts[-3:])}
     try:
         proof = claim.derivation
     except Exception:  # verify has met the same exception and made it the result

@@ -14,7 +14,7 @@ from typing import Any
 from .devices import DEVICES
 from .errors import UsageError
 
-__all__ = ["FolderError", "Results", "worst_margin_ratio"]
+__all__ = ["FolderError", "Results", "margin_ratio", "worst_margin_ratio"]
 
 
 class FolderError(UsageError):
@@ -129,19 +129,21 @@ class Results:
 
 
 def worst_margin_ratio(evidence: list[dict[str, Any]]) -> float | None:
-    """Return the largest |measured - predicted| / (z·stderr + bias_bound); above 1 is refuted, None without evidence.
+    """Return the largest ratio of deviation and margin; above 1 is refuted, None without evidence."""
+    return max(map(margin_ratio, evidence), default=None)
 
-    An exact 0 within a margin of 0 counts as 0.
+
+def margin_ratio(row: dict[str, Any]) -> float:
+    """Return |measured - predicted| / (z·stderr + bias_bound) of a comparison.
+
+    An exact 0 within a margin of 0 counts as 0; a measured value that is not finite as infinitely far away.
     """
-    ratios = []
-    for row in evidence:
-        measured, predicted = row["measured"], row["predicted"]
-        low, high = predicted if isinstance(predicted, list) else (predicted, predicted)
-        if measured is None:
-            return float("inf")
-        low = -float("inf") if low is None else low
-        high = float("inf") if high is None else high
-        deviation = max(low - measured, measured - high, 0.0)
-        margin = (row["z"] or 0.0) * (row["stderr"] or 0.0) + (row["bias_bound"] or 0.0)
-        ratios.append(0.0 if deviation == 0 else deviation / margin if margin else float("inf"))
-    return max(ratios, default=None)
+    measured, predicted = row["measured"], row["predicted"]
+    low, high = predicted if isinstance(predicted, list) else (predicted, predicted)
+    if measured is None:
+        return float("inf")
+    low = -float("inf") if low is None else low
+    high = float("inf") if high is None else high
+    deviation = max(low - measured, measured - high, 0.0)
+    margin = (row["z"] or 0.0) * (row["stderr"] or 0.0) + (row["bias_bound"] or 0.0)
+    return 0.0 if deviation == 0 else deviation / margin if margin else float("inf")

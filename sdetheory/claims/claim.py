@@ -129,7 +129,8 @@ class Claim:
         """The proof as one `Derivation`; None for an empirical claim."""
         proof = self.proof() if callable(self.proof) and not hasattr(self.proof, "derivation") else self.proof
         if isinstance(proof, Sequence):
-            return Derivation(self.title or self.id).including(*(getattr(part, "derivation", part) for part in proof))
+            parts: list[Any] = [getattr(part, "derivation", part) for part in proof]
+            return Derivation(self.title or self.id).including(*parts)
         return getattr(proof, "derivation", proof)
 
     def draw(self, trial: Trial) -> Any:

@@ -85,7 +85,7 @@ class Comparison:
 
 
 def _number(value: Prediction) -> str:
-    return f"in [{value.low:.6g}, {value.high:.6g}]" if isinstance(value, Between) else f"{value:.6g}"
+    return str(value) if isinstance(value, Between) else f"{value:.6g}"
 
 
 def _decide(deviation: float, margin: float, achieved: float, resolution: float) -> Any:
