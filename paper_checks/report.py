@@ -5,11 +5,12 @@ from __future__ import annotations
 import math
 import re
 from collections import Counter
+from functools import cache
 from importlib import resources
 from itertools import groupby
 from typing import Any
 
-from jinja2 import Environment, StrictUndefined
+from jinja2 import Environment, StrictUndefined, Template
 from markupsafe import Markup
 
 from sdetheory.papers import PAPERS
@@ -40,13 +41,7 @@ def render(results: Results) -> str:
               for device, result in results.everywhere()]
     papers = [(PAPERS.get(key) or key.replace("_", " "), list(group)) for key, group in groupby(claims, lambda claim: claim["paper"])]
     counts = Counter(claim["status"] for claim in claims)
-    templates = resources.files(__package__) / "templates"
-    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-    environment.filters.update(prose=lambda text: Markup(prose(text)), number=number, readable=readable, figure=_figure,
-                               formula=_formula, power=_power, by_quantity=_by_quantity, bias_sources=_bias_sources,
-                               critical_values=_critical_values, deviation=margin_ratio, call=_call, residuals=_residuals)
-    page = environment.from_string((templates / "report.html.j2").read_text(encoding="utf-8"))
-    return page.render(
+    return _template().render(
         papers=papers, claims=claims, marks=MARKS, counts={status: counts[status] for status in MARKS if counts[status]},
         n_comparisons=sum(len(claim["evidence"]) for claim in claims), seconds=sum(claim["seconds"] for claim in claims),
         n_extensions=sum(claim["display"]["extension"] for claim in claims),
@@ -55,8 +50,20 @@ def render(results: Results) -> str:
         seeds=sorted({claim["seed"] for claim in claims}), modes=sorted({claim["mode"] for claim in claims}),
         devices=sorted({claim["device"] for claim in claims}), most_calls=_MOST_CALLS,
         versions=claims[0]["versions"] if claims else {},
-        css=Markup((templates / "report.css").read_text(encoding="utf-8")),
-        script=Markup((templates / "report.js").read_text(encoding="utf-8")))
+        css=Markup(_text("report.css")), script=Markup(_text("report.js")))
+
+
+@cache
+def _template() -> Template:
+    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    environment.filters.update(prose=lambda text: Markup(prose(text)), number=number, readable=readable, figure=_figure,
+                               formula=_formula, power=_power, by_quantity=_by_quantity, bias_sources=_bias_sources,
+                               critical_values=_critical_values, deviation=margin_ratio, call=_call, residuals=_residuals)
+    return environment.from_string(_text("report.html.j2"))
+
+
+def _text(name: str) -> str:
+    return (resources.files(__package__) / "templates" / name).read_text(encoding="utf-8")
 
 
 def number(value: Any, digits: int = 5) -> Markup:

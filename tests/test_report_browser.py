@@ -31,7 +31,8 @@ def result(number: int, **changes):
             "evidence": [row, row | {"name": "mean[1]", "predicted": [0.5, None]}],
             "negative_control": {"status": "refuted", "statement": "it is 2", "power": 1.0, "unstated": [], "evidence": [row],
                                  "without": {"other": "a check of the set-up"}},
-            "setup": "a toy", "calls": [{"process": "SGD(…)", "paths": 10, "steps": 5, "dt": 1.0, "clock": "step", "times": 2}],
+            "setup": "a toy", "calls": [{"process": "SGD(…)", "scheme": "SGD", "paths": 10, "steps": 5, "dt": 1.0, "clock": "step",
+                                         "times": 2}],
             "seed": 0, "seconds": float(number), "versions": {"sdetheory": "0"}} | changes
 
 

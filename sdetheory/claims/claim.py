@@ -90,9 +90,11 @@ class Claim:
     empirical: bool = False
 
     def __post_init__(self) -> None:
-        for name in ("id", "statement", "control"):
-            if not getattr(self, name):
-                raise ClaimError(f"{self.id or 'claim'}: expected {name} to be a text that is not empty")
+        for name in ("id", "statement", "control", "title", "where", "setup", "bias_source"):
+            value, may_be_empty = getattr(self, name), name not in {"id", "statement", "control"}
+            if not isinstance(value, str) or not (value or may_be_empty):
+                raise ClaimError(f"{self.id or 'claim'}: expected {name} to be a text"
+                                 f"{'' if may_be_empty else ' that is not empty'}, got {value!r}")
         if (self.proof is None) != self.empirical:
             raise ClaimError(f"{self.id}: expected a proof, or empirical=True for a claim that is a measurement, "
                              f"got {'both' if self.empirical else 'neither'}")
