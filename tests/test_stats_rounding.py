@@ -1,4 +1,4 @@
-"""What rounding explains: every bound holds on thousands of cases against exact fractions, and none is idle."""
+"""What rounding explains: bounds hold on thousands of cases against fractions, and none is idle."""
 
 from fractions import Fraction
 
@@ -24,7 +24,9 @@ U = unit_roundoff()
 
 def exact(values):
     """As fractions, entry by entry."""
-    return np.array([Fraction(float(v)) for v in np.ravel(values)], dtype=object).reshape(np.shape(values))
+    return np.array([Fraction(float(v)) for v in np.ravel(values)], dtype=object).reshape(
+        np.shape(values)
+    )
 
 
 def wide_range(rng, *shape):
@@ -53,14 +55,23 @@ def test_gamma_bounds_a_product_of_roundings_in_series():
 def test_a_sum_is_within_its_bound(n, dtype):
     rng = np.random.default_rng(n)
     terms = wide_range(rng, 2000, n).astype(dtype)
-    computed = np.cumsum(terms, axis=1, dtype=dtype)[:, -1]  # one after the other: NumPy's `sum` adds in pairs
-    error = np.abs([float(Fraction(float(c)) - sum(exact(row))) for c, row in zip(computed, terms, strict=True)])
+    computed = np.cumsum(terms, axis=1, dtype=dtype)[
+        :, -1
+    ]  # one after the other: NumPy's `sum` adds in pairs
+    error = np.abs(
+        [
+            float(Fraction(float(c)) - sum(exact(row)))
+            for c, row in zip(computed, terms, strict=True)
+        ]
+    )
     assert (error <= sum_error(terms, dtype=dtype)).all()
 
 
 def test_the_bound_of_a_sum_is_met_up_to_one_rounding():
     n = 1000
-    terms = np.append(1.0, np.full(n - 1, U))  # each is lost: half a unit in the last place, to even
+    terms = np.append(
+        1.0, np.full(n - 1, U)
+    )  # each is lost: half a unit in the last place, to even
     assert np.cumsum(terms)[-1] == 1.0
     assert (n - 2) / n < (n - 1) * U / sum_error(terms) < 1
 
@@ -72,7 +83,9 @@ def test_a_scalar_product_is_within_its_bound(n, dtype):
     x, y = wide_range(rng, 2, 2000, n).astype(dtype)
     computed = np.array([a @ b for a, b in zip(x, y, strict=True)])
     true = [sum(exact(a) * exact(b)) for a, b in zip(x, y, strict=True)]
-    ratio = np.abs([float(Fraction(float(c)) - t) for c, t in zip(computed, true, strict=True)]) / dot_error(x, y, dtype=dtype)
+    ratio = np.abs(
+        [float(Fraction(float(c)) - t) for c, t in zip(computed, true, strict=True)]
+    ) / dot_error(x, y, dtype=dtype)
     assert ratio.max() <= 1
     assert ratio.max() > 0.4 / n  # one product that outweighs the others is off by half an ulp
 
@@ -93,7 +106,10 @@ def test_eigenvalues_are_within_their_bound():
                 a = a + a.T
                 found = np.linalg.eigvalsh(a)
                 true = sorted(mpmath.eigsy(mpmath.matrix(a.tolist()), eigvals_only=True))
-                seen.append(max(abs(float(mpmath.mpf(f) - t)) for f, t in zip(found, true, strict=True)) / spectrum_error(found))
+                seen.append(
+                    max(abs(float(mpmath.mpf(f) - t)) for f, t in zip(found, true, strict=True))
+                    / spectrum_error(found)
+                )
     assert 0.05 < max(seen) <= 1
 
 
@@ -109,13 +125,17 @@ def test_an_affine_recursion_is_within_its_bound():
     for k in range(n):
         product = a[:, k] * x
         x = product + b[:, k]
-        local.append(gamma_n(2) * (np.abs(product) + np.abs(x)))  # half of it would do: one rounding of each
+        local.append(
+            gamma_n(2) * (np.abs(product) + np.abs(x))
+        )  # half of it would do: one rounding of each
         true = fractions_a[:, k] * true + fractions_b[:, k]
         errors.append(np.abs((exact(x) - true).astype(float)))
     bound = recursion_error(np.stack(local, -1), np.abs(a))
     ratio = np.stack(errors, -1)[:, 1:] / bound[:, 1:]
     assert bound.shape == (cases, n + 1) and ratio.max() <= 1
-    assert ratio[:, 0].max() > 0.25 and ratio[:, -1].max() > 0.02  # n roundings of random signs: n**0.5 of n
+    assert (
+        ratio[:, 0].max() > 0.25 and ratio[:, -1].max() > 0.02
+    )  # n roundings of random signs: n**0.5 of n
 
 
 def test_a_recursion_meets_its_bound_where_all_roundings_have_one_sign():
@@ -131,7 +151,9 @@ def test_a_rotation_is_within_the_error_that_its_jacobians_carry_along():
     n, worst, norms = 60, [], []
     for _ in range(100):
         shear = rng.uniform(0.5, 1.5)
-        j = np.array([[1.0, -0.5], [shear, 1 - 0.5 * shear]])  # determinant 1: turns, while its norm is above 1
+        j = np.array(
+            [[1.0, -0.5], [shear, 1 - 0.5 * shear]]
+        )  # determinant 1: turns, while its norm is above 1
         x, local, errors = rng.normal(size=2), [], [np.zeros(2)]
         true, matrix = exact(x), exact(j)
         for _ in range(n):
@@ -142,7 +164,9 @@ def test_a_rotation_is_within_the_error_that_its_jacobians_carry_along():
             errors.append(np.abs((exact(x) - true).astype(float)))
         bound = propagated_error([j] * n, local, np.zeros(2))
         worst.append((np.array(errors)[1:] / bound[1:]).max())
-        norms.append(recursion_error(np.array(local).sum(1), np.linalg.norm(j, 2))[-1] / bound[-1].sum())
+        norms.append(
+            recursion_error(np.array(local).sum(1), np.linalg.norm(j, 2))[-1] / bound[-1].sum()
+        )
     assert 0.05 < max(worst) <= 1
     assert min(norms) > 10  # what a product of norms would say
 
@@ -167,7 +191,9 @@ def test_a_run_is_within_what_its_response_to_errors_says():
         near = run(w0 * (1 + probe), lr * (1 + probe), target * (1 - probe))
         bound = response_error(np.abs(near - found), np.arange(n + 1), probe=probe, roundings=5)
         seen.append((error / bound).max())
-    assert 1e-4 < max(seen) <= 1  # the response, of order 1, is taken for all steps, though this run forgets
+    assert (
+        1e-4 < max(seen) <= 1
+    )  # the response, of order 1, is taken for all steps, though this run forgets
 
 
 def test_a_run_beyond_linear_response_says_nothing_and_one_that_is_lost_neither():
@@ -182,7 +208,9 @@ def test_a_run_beyond_linear_response_says_nothing_and_one_that_is_lost_neither(
 def two_orders(terms, dtype):
     """One sum in two orders, the arithmetic in `dtype`."""
     x = terms.astype(dtype)
-    return np.cumsum(x, axis=1)[:, -1].astype(float), np.cumsum(x[:, ::-1], axis=1)[:, -1].astype(float)
+    return np.cumsum(x, axis=1)[:, -1].astype(float), np.cumsum(x[:, ::-1], axis=1)[:, -1].astype(
+        float
+    )
 
 
 def gaps_and_explained(cases, n, seed):
@@ -195,7 +223,9 @@ def test_false_alarms_are_as_rare_as_derived():
     gap, parted = gaps_and_explained(20000, 500, seed=6)
     alarms = np.count_nonzero(gap > explained_gap(parted, size=0.0))
     allowed = len(gap) * (1 - (1 + 2 / SLACK**2) ** -0.5)
-    assert alarms <= allowed + 4 * allowed**0.5  # four standard errors: 3e-5 for a rate just at the bound
+    assert (
+        alarms <= allowed + 4 * allowed**0.5
+    )  # four standard errors: 3e-5 for a rate just at the bound
     expected = parted * unit_roundoff() / unit_roundoff("float32")
     # not idle: the gap to expect is of the size of the gap
     assert 0.2 < np.median(gap) / np.median(expected) < 2
@@ -214,18 +244,36 @@ def test_a_gap_of_no_rounding_is_refused():
 # ---- refusals
 
 
-@pytest.mark.parametrize("call, message", [
-    (lambda: gamma_n(2.0**53), "n: expected at least 0 and fewer than 9.01e.15 roundings in float64"),
-    (lambda: gamma_n(-1), "n: expected at least 0"),
-    (lambda: unit_roundoff("int64"), "dtype: expected a real floating-point format, got int64"),
-    (lambda: recursion_error(1.0), "local, growth: expected bounds >= 0, one a step"),
-    (lambda: recursion_error([1.0], [-1.0]), "local, growth: expected bounds >= 0"),
-    (lambda: propagated_error(np.eye(2), [[1.0, 1.0]], [0.0, 0.0]), r"expected shapes \(…, n, d, d\)"),
-    (lambda: response_error([1.0], [0, 1], probe=1e-7, roundings=1), "moved, steps: expected a distance >= 0"),
-    (lambda: response_error([np.nan], [0], probe=1e-7, roundings=1), "moved, steps: expected a distance >= 0"),
-    (lambda: response_error([1.0], [0], probe=0.0, roundings=1), "probe: expected a number > 0"),
-    (lambda: explained_gap(-1.0), "parted: expected distances >= 0"),
-])
+@pytest.mark.parametrize(
+    "call, message",
+    [
+        (
+            lambda: gamma_n(2.0**53),
+            "n: expected at least 0 and fewer than 9.01e.15 roundings in float64",
+        ),
+        (lambda: gamma_n(-1), "n: expected at least 0"),
+        (lambda: unit_roundoff("int64"), "dtype: expected a real floating-point format, got int64"),
+        (lambda: recursion_error(1.0), "local, growth: expected bounds >= 0, one a step"),
+        (lambda: recursion_error([1.0], [-1.0]), "local, growth: expected bounds >= 0"),
+        (
+            lambda: propagated_error(np.eye(2), [[1.0, 1.0]], [0.0, 0.0]),
+            r"expected shapes \(…, n, d, d\)",
+        ),
+        (
+            lambda: response_error([1.0], [0, 1], probe=1e-7, roundings=1),
+            "moved, steps: expected a distance >= 0",
+        ),
+        (
+            lambda: response_error([np.nan], [0], probe=1e-7, roundings=1),
+            "moved, steps: expected a distance >= 0",
+        ),
+        (
+            lambda: response_error([1.0], [0], probe=0.0, roundings=1),
+            "probe: expected a number > 0",
+        ),
+        (lambda: explained_gap(-1.0), "parted: expected distances >= 0"),
+    ],
+)
 def test_what_is_refused(call, message):
     with pytest.raises(ValueError, match=message):
         call()

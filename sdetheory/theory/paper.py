@@ -21,8 +21,10 @@ def _order(formula: Formula) -> tuple[str, int, str]:
     """By claim, CAT-2 before CAT-10, then by name."""
     parts = re.fullmatch(r"([A-Z]+)-([0-9]+)", formula.claim)
     if parts is None:
-        raise ValueError(f"claim: expected capitals, a hyphen and a number, such as 'CAT-2', got {formula.claim!r} for "
-                         f"the formula {formula.name}")
+        raise ValueError(
+            f"claim: expected capitals, a hyphen and a number, such as 'CAT-2', got "
+            f"{formula.claim!r} for the formula {formula.name}"
+        )
     return parts[1], int(parts[2]), formula.name
 
 
@@ -38,12 +40,16 @@ def _written_in(package: str) -> dict[str, Formula]:
                 continue  # another paper's, which a derivation starts from
             if name in files or found.setdefault(name, value) is not value:
                 taken = f"the file {name}.py" if name in files else "another formula"
-                raise ValueError(f"{package}.{file}: expected a name of its own for every formula, got {name}, which is "
-                                 f"the name of {taken} of the package; rename one")
+                raise ValueError(
+                    f"{package}.{file}: expected a name of its own for every formula, got {name}, "
+                    f"which is the name of {taken} of the package; rename one"
+                )
     return found
 
 
-def collect(package: str) -> tuple[dict[str, Formula], Callable[[str], tuple[Formula, ...]], list[str]]:
+def collect(
+    package: str,
+) -> tuple[dict[str, Formula], Callable[[str], tuple[Formula, ...]], list[str]]:
     """Put every formula of the files of a package into it.
 
     Functions that are no formulas are offered where the package's `__init__` imports them by name.
@@ -55,13 +61,15 @@ def collect(package: str) -> tuple[dict[str, Formula], Callable[[str], tuple[For
     Returns
     -------
     tuple
-        What the package calls `FORMULAS`, `by_claim` and `__all__`: every formula by name, in the order of the claims and
-        then of the names; a function from the id of a claim to its formulas; and the names that the package offers.
+        What the package calls `FORMULAS`, `by_claim` and `__all__`: every formula by name, in the
+        order of the claims and then of the names; a function from the id of a claim to its
+        formulas; and the names that the package offers.
 
     Raises
     ------
     ValueError
-        If two formulas have one name, or a formula that of a file, or a claim's id is no prefix and number.
+        If two formulas have one name, or a formula that of a file, or a claim's id is no prefix and
+        number.
 
     Examples
     --------
@@ -71,8 +79,13 @@ def collect(package: str) -> tuple[dict[str, Formula], Callable[[str], tuple[For
     """
     formulas = dict(sorted(_written_in(package).items(), key=lambda item: _order(item[1])))
     namespace = vars(sys.modules[package])
-    functions = [name for name, value in namespace.items() if isinstance(value, FunctionType)
-                 and not name.startswith("_") and value.__module__.startswith(f"{package}.")]
+    functions = [
+        name
+        for name, value in namespace.items()
+        if isinstance(value, FunctionType)
+        and not name.startswith("_")
+        and value.__module__.startswith(f"{package}.")
+    ]
 
     def by_claim(claim: str) -> tuple[Formula, ...]:
         """Return the formulas of a claim, by name; ValueError where there is none."""
