@@ -246,8 +246,8 @@ def propagated_error(jacobians: ArrayLike, local: ArrayLike, start: ArrayLike) -
         or (first < 0).any()
     ):
         raise ValueError(
-            f"jacobians, local, start: expected shapes (…, n, d, d), (…, n, d), (…, d) and "
-            f"errors >= 0, got {jacobian.shape}, {added.shape}, {first.shape}; give both for each step"
+            f"jacobians, local, start: expected shapes (…, n, d, d), (…, n, d), (…, d) and errors "
+            f">= 0, got {jacobian.shape}, {added.shape}, {first.shape}; give both for each step"
         )
     eye, bounds = np.eye(d), [first]
     spread = first[..., None] * eye  # columns: the errors of each step so far, moved along to now
@@ -308,8 +308,8 @@ def response_error(
     probe, besides = number("probe", probe, above=0), finite_array("besides", besides)
     if apart.shape != k.shape or (k < 0).any() or not (apart >= 0).all():
         raise ValueError(
-            f"moved, steps: expected a distance >= 0 (inf where the run is lost) for each saved "
-            f"step >= 0, got shapes {apart.shape} and {k.shape}, distances from {apart.min(initial=np.inf):g}"
+            "moved, steps: expected a distance >= 0 (inf where the run is lost) for each saved step, "
+            f"got shapes {apart.shape}, {k.shape} and {apart.min(initial=np.inf):g} the least distance"
         )
     response = np.maximum.accumulate(np.maximum(apart / probe, 1.0)) * leverage
     response[response * probe > linear] = np.finfo(np.float64).max ** 0.5
