@@ -308,8 +308,8 @@ def response_error(
     probe, besides = number("probe", probe, above=0), finite_array("besides", besides)
     if apart.shape != k.shape or (k < 0).any() or not (apart >= 0).all():
         raise ValueError(
-            "moved, steps: expected a distance >= 0 (inf where the run is lost) for each saved step, "
-            f"got shapes {apart.shape}, {k.shape} and {apart.min(initial=np.inf):g} the least distance"
+            "moved, steps: expected a distance >= 0 (inf where the run is lost) per saved step, "
+            f"got shapes {apart.shape}, {k.shape} and {apart.min(initial=np.inf):g} at least"
         )
     response = np.maximum.accumulate(np.maximum(apart / probe, 1.0)) * leverage
     response[response * probe > linear] = np.finfo(np.float64).max ** 0.5
