@@ -33,7 +33,7 @@ POWER = 0.9  # at which "smallest detectable" is stated
 class Exact:
     """A value known up to rounding: |value - theta| <= rounding where the statement is exact.
 
-    `rounding` is derived by the caller: c · eps · condition · steps. Arrays are compared entry by entry and count as
+    `rounding` is derived by the caller, with `sdetheory.stats.rounding`. Arrays are compared entry by entry and count as
     one comparison, at the entry that is worst relative to its bound. A value that is not finite is refuted.
     """
 
