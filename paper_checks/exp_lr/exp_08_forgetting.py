@@ -14,11 +14,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from sdetheory.evidence import Exact
 
 import sdetheory as sdt
 from paper_checks.exp_lr.side_by_side import RESOLUTION, Other, beside, worst
 from sdetheory.claims import Claim, Control, Relative, Run
-from sdetheory.evidence import Exact
 from sdetheory.hypotheses import HypothesisError
 from sdetheory.stats.rounding import recursion_error, unit_roundoff
 from sdetheory.symbolic import Derivation

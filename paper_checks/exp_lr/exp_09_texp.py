@@ -21,11 +21,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import sympy
+from sdetheory.evidence import Exact
 
 import sdetheory as sdt
 from paper_checks.exp_lr.side_by_side import MATRICES, PATHS, PROBE, RESOLUTION, ROUNDINGS, UNIT, start_of
 from sdetheory.claims import Claim, Control, Relative, Run
-from sdetheory.evidence import Exact
 from sdetheory.schedules import Exponential, StepDecay
 from sdetheory.sphere import normalise
 from sdetheory.stats import jackknife, step_halving

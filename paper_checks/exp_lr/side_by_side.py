@@ -14,10 +14,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+from sdetheory.evidence import Exact
 
 import sdetheory as sdt
 from sdetheory.claims import Run
-from sdetheory.evidence import Exact
 from sdetheory.losses import BatchNormLinear, FiniteSum, RayleighQuotient, SphereQuartic
 from sdetheory.schedules import as_schedule
 from sdetheory.sphere import normalise

@@ -14,10 +14,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
+from sdetheory.evidence import Exact
 
 import sdetheory as sdt
 from sdetheory.claims import Claim, Control, Resolution, Run
-from sdetheory.evidence import Exact
 from sdetheory.losses import REGISTRY, BatchNormLinear, Loss, RayleighQuotient
 from sdetheory.noises import FixedLength
 from sdetheory.sphere import normalise

@@ -14,10 +14,10 @@ import itertools
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from sdetheory.evidence import Exact
 
 import sdetheory as sdt
 from sdetheory.claims import Claim, Control, Relative, Resolution, Run
-from sdetheory.evidence import Exact
 from sdetheory.stats.rounding import recursion_error, unit_roundoff
 from sdetheory.symbolic import Derivation
 from sdetheory.theory import intrinsic_lr as ilr

@@ -12,10 +12,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from sdetheory.evidence import Exact
 
 import sdetheory as sdt
 from sdetheory.claims import Claim, Control, Relative, Run
-from sdetheory.evidence import Exact
 from sdetheory.stats.rounding import response_error
 from sdetheory.symbolic import Derivation
 from sdetheory.theory import intrinsic_lr as ilr

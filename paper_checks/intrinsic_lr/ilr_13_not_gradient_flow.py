@@ -20,10 +20,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import sympy
+from sdetheory.evidence import Between, Exact
 
 import sdetheory as sdt
 from sdetheory.claims import Claim, Control, Resolution, Run
-from sdetheory.evidence import Between, Exact
 from sdetheory.stats import from_points, mean_estimate
 from sdetheory.stats import ratio as ratio_of
 from sdetheory.symbolic import Derivation, symbol

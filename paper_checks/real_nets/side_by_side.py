@@ -16,10 +16,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
+from sdetheory.evidence import Exact
 
 from paper_checks.real_nets.machine import device, on_device
 from sdetheory.claims import Run
-from sdetheory.evidence import Exact
 from sdetheory.stats.rounding import response_error
 from sdetheory.translate import Translation
 
