@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..kernels.abi import ADVANCE, ADVANCE_NAMES, OBSERVE, OBSERVE_NAMES
+from ..kernels.abi import ADVANCE, ADVANCE_NAMES, OBSERVE, OBSERVE_NAMES, address
 from ..kernels.compilation import Kernel
 from ..random.keys import stream_key
 
@@ -66,11 +66,11 @@ class Observable:
 
 @dataclass(frozen=True)
 class Call:
-    """A kernel and the table of the constants it takes: what the driver needs to call it."""
+    """A kernel and the address of the table of the constants it takes: what the driver needs to call it."""
 
     kernel: Kernel
-    constants: NDArray[np.int64]
-    held: tuple[Any, ...]  # the arrays whose addresses stand in the table
+    constants: int
+    held: tuple[NDArray[Any], ...]  # the table, and the arrays whose addresses stand in it
 
 
 @dataclass(frozen=True)
@@ -146,7 +146,7 @@ class Program:
         lines += reads
         source = f"def {name}({', '.join(arguments)}):\n" + textwrap.indent("\n".join([*lines, body, "return 0"]), "    ") + "\n"
         used = {key: functions[key] for key in named & functions.keys()}
-        return Call(Kernel(name, signature, source, used), table, held)
+        return Call(Kernel(name, signature, source, used), address(table), (table, *held))
 
     def texts(self) -> str:
         """All that is compiled, to be read or to be hashed."""
@@ -179,7 +179,7 @@ def _constants(values: Mapping[str, Any]) -> tuple[list[str], NDArray[np.int64],
             made, dtype = ("integers_at", np.int64) if value.dtype.kind in "iu" else ("array_at", np.float64)
             array = np.ascontiguousarray(value, dtype=dtype)
             held.append(array)
-            table += [array.ctypes.data, *array.shape]
+            table += [address(array), *array.shape]
             shape = ", ".join(f"K[{at + 1 + axis}]" for axis in range(array.ndim))
             lines.append(f"{name} = {made}(K[{at}], ({shape},))")
         elif isinstance(value, int):
