@@ -203,15 +203,17 @@ def _run(plan: Plan, todo: list[tuple[int, int]], executor: Executor | None, wor
         yield from _run_in_threads(plan, todo, workers, into, save)
         return
     with _one_blas_thread(plan):
-        futures = [executor.submit(run_chunk, plan, *r, os.getpid()) for r in todo]
+        left = {executor.submit(run_chunk, plan, *r, os.getpid()) for r in todo}
         try:
-            for future in as_completed(futures):
+            for future in as_completed(left.copy()):
+                left.remove(future)
                 chunk = future.result()
                 save(chunk)
                 yield chunk
-        finally:
-            for future in futures:
-                future.cancel()
+        finally:  # after an error: of futures that are done together, the one that failed may have come first
+            for future in left:
+                if not future.cancel() and future.done() and future.exception() is None:
+                    save(future.result())
 
 
 def _run_in_threads(plan: Plan, todo: list[tuple[int, int]], workers: int, into: tuple[NDArray[np.float64], ...] | None,
