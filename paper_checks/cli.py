@@ -90,6 +90,16 @@ def _parser() -> argparse.ArgumentParser:
                      help="what a process may allocate (default: 90 %% of what is available, shared among the processes)")
     run.set_defaults(mode="default")
 
+    calibration = commands.add_parser("calibrate", parents=[papers, output], help="count false alarms over many seeds",
+                                      description="Verify claims under many seeds, each alone under a budget that is large enough "
+                                                  "to be counted, and hold false alarms and missed controls against what is promised.")
+    calibration.add_argument("wanted", metavar="ID or PAPER", nargs="+")
+    calibration.add_argument("--seeds", type=_positive, default=200, metavar="N", help="how many (default: 200)")
+    calibration.add_argument("--budget", type=_share, default=0.05, metavar="P", help="false alarms of a claim (default: 0.05)")
+    calibration.add_argument("--jobs", type=_positive, default=None, metavar="N", help="processes (default: one a core)")
+    calibration.add_argument("--default", dest="mode", action="store_const", const="default", default="quick",
+                             help="with the default number of paths (default: a quarter of them, as --quick)")
+
     listing = commands.add_parser("list", parents=[papers], help="name the claims")
     listing.add_argument("wanted", metavar="ID or PAPER", nargs="*")
     show = commands.add_parser("show", parents=[papers, output], help="a claim's statement, derivation, last verdict")
@@ -112,6 +122,12 @@ def _above_zero(text: str) -> float:
         value = 0.0
     if not 0 < value < float("inf"):
         raise argparse.ArgumentTypeError(f"expected a number > 0, got {text!r}")
+    return value
+
+
+def _share(text: str) -> float:
+    if not (value := _above_zero(text)) < 1:
+        raise argparse.ArgumentTypeError(f"expected a number between 0 and 1, got {text!r}")
     return value
 
 

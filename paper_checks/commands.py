@@ -227,4 +227,12 @@ def report(asked: Namespace) -> int:
     return 0
 
 
-COMMANDS: dict[str, Callable[[Namespace], int]] = {"run": run, "list": list_claims, "show": show, "report": report}
+def calibrate(asked: Namespace) -> int:
+    """Count over many seeds how often true claims are refuted and wrong statements missed."""
+    from .calibration import calibrate as count
+
+    return count(asked)
+
+
+COMMANDS: dict[str, Callable[[Namespace], int]] = {"run": run, "list": list_claims, "show": show, "report": report,
+                                                   "calibrate": calibrate}

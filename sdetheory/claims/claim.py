@@ -172,7 +172,7 @@ class Claim:
         seed = entropy_of(rng)
         for name, quantity in self.quantities.items():
             self._of(name, quantity.check)
-        proof, proof_seconds, residuals = self._prove()
+        proof, proof_seconds, residuals = self._proved
 
         trial = Trial(stream_of(seed, self.id), mode, progress)
         with recorded() as calls:
@@ -184,7 +184,9 @@ class Claim:
                        control, seed, mode, time.perf_counter() - started, setup=self.setup, calls=tuple(calls),
                        without_control=self.without_control, trial=trial)
 
-    def _prove(self) -> tuple[str, float, dict[str, str]]:
+    @cached_property
+    def _proved(self) -> tuple[str, float, dict[str, str]]:
+        """Status, seconds and residuals: the same under every seed."""
         if self.empirical:
             return "empirical", 0.0, {}
         started = time.perf_counter()
