@@ -270,7 +270,7 @@ def test_the_record_is_json_with_the_keys_the_report_reads():
     assert record["derivation"]["status"] == "proved"
     assert record["derivation"]["residuals"]["m' = mu m"] == "0"
     assert set(record["evidence"][0]) == {"name", "label", "predicted", "measured", "stderr", "bias_bound",
-                                          "bias_source", "z", "resolution", "status",
+                                          "bias_source", "z", "resolution", "status", "note",
                                           "smallest_detectable"}
     row = record["evidence"][0]
     assert abs(row["measured"] - row["predicted"]) <= row["z"] * row["stderr"] + row["bias_bound"] <= row["resolution"]

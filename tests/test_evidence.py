@@ -13,6 +13,29 @@ def test_inequalities_are_confirmed_inside_and_refuted_beyond_the_margin():
     assert compare(Estimate(0.5, 0.1), "x", Between(low=0), 0.01, 0.05)[0].status == "inconclusive"
 
 
+def test_an_inequality_at_its_edge_is_not_refuted_and_says_no_more_than_that():
+    inside, edge = (compare(Estimate(v, 0.01), "x", Between(low=0), 0.01, 0.05)[0] for v in (0.1, 0.0))
+    assert (inside.status, inside.note) == ("confirmed", "")
+    assert (edge.status, edge.note) == ("confirmed", "not refuted; an error of the resolution would have been seen")
+    assert compare(Exact(0.0, 1e-9), "x", Between(low=0), 0.01, 0.05)[0].note
+    assert not compare(Exact(1.0, 1e-9), "x", Between(low=0), 0.01, 0.05)[0].note
+
+
+def test_an_equivalence_is_confirmed_only_where_it_is_shown():
+    within = Between(-1, 1, shown=True)
+    at = [compare(Estimate(v, s), "x", within, 0.01, 5.0)[0].status for v, s in
+          [(0, 0.1), (-0.5, 0.1), (0, 0.5), (0.9, 0.1), (1.1, 0.1), (-2, 0.1), (2, 0.1)]]
+    assert at == ["confirmed", "confirmed", "inconclusive", "inconclusive", "inconclusive", "refuted", "refuted"]
+
+
+def test_what_is_not_equivalent_is_confirmed_no_more_often_than_stated():
+    rng, alpha = np.random.default_rng(7), 0.05
+    samples = rng.normal(1.0, 2.0, (4000, 25))  # at the edge, where the level is reached
+    confirmed = np.mean([compare(mean_estimate(x), "x", Between(-1, 1, shown=True), alpha, 1.0)[0].status == "confirmed"
+                         for x in samples])
+    assert confirmed < alpha + 4 * np.sqrt(alpha / len(samples))
+
+
 def test_the_rule_uses_student_margins_and_the_error_of_the_bound():
     few = compare(Estimate(1.0, 0.1, 0.05, n=5, bias_stderr=0.02), "x", 1.0, 0.05, 1.0)[0]
     assert few.z == pytest.approx(2.776, abs=1e-3)

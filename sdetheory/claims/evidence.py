@@ -4,6 +4,10 @@ r"""Evidence: what a measurement returns, and the rule that holds it against a p
     confirmed     not refuted, and z·se + b <= rho
     inconclusive  neither: the errors are too large to see an error of size rho in theta
 
+For an inequality, theta in [low, high], the deviation is the distance from the interval. Two one-sided tests *show* it where
+theta_hat -+ (z·se + b) lies inside. Where they do not, as at the edge, it is confirmed only in the sense that it is not
+refuted and an error of rho would have been seen, and the comparison says so; `Between(…, shown=True)` is inconclusive there.
+
 z comes from the family-wise budget, b bounds the discretisation error, rho is the resolution the claim promised
 beforehand.
 """
@@ -26,6 +30,7 @@ from .quantity import Between, Prediction, distance
 
 __all__ = ["Comparison", "Distance", "Estimate", "Exact", "compare", "power_to_refute"]
 
+NOT_SHOWN = "not refuted; an error of the resolution would have been seen"
 POWER = 0.9  # at which "smallest detectable" is stated
 
 
@@ -56,7 +61,7 @@ class Comparison:
     that is. `z` is the critical value at the comparison's share of the budget: Student's where the paths are few. `bias_bound`
     includes z times its own error. For a `Distance`, `stderr` is its scale and z its coefficient, so that z·stderr is
     the critical distance. `smallest_detectable` is the error of the prediction that is seen with power 0.9. `bias_source`
-    says where the bound comes from, "" where nobody said.
+    says where the bound comes from, "" where nobody said; `note` what a status does not.
     """
 
     name: str
@@ -71,6 +76,7 @@ class Comparison:
     remedy: str = ""
     label: str = ""
     bias_source: str = ""
+    note: str = ""
 
     @property
     def margin(self) -> float:
@@ -113,20 +119,25 @@ def _(evidence: Estimate, name: str, predicted: Any, alpha: float, resolution: A
     rhos = _spread(name, "resolution", resolution, points)
     comparisons = []
     for i, (point, target, rho) in enumerate(zip(evidence.points(), targets, rhos, strict=True)):
-        z = float(critical_value(alpha, point.n))
+        equivalence = isinstance(target, Between) and target.shown
+        z = float(critical_value(2 * alpha if equivalence else alpha, point.n))  # one-sided at each end
         bias = float(point.bias_bound + z * point.bias_stderr)
         margin = z * float(point.stderr) + bias
         status = _decide(distance(float(point.value), target), margin, margin, rho)
+        inside = _inside(float(point.value), margin, target)
+        if equivalence and status != "refuted":
+            status = "confirmed" if inside else "inconclusive"
         if point.excluded:
             status = "inconclusive"
             remedy = (f"{point.excluded} path(s) diverged, and a mean over the others is another quantity: remove the "
                       "cause, or state the condition in the claim and select paths by it")
         else:
-            remedy = _remedy(point, alpha, rho) if status == "inconclusive" else ""
+            remedy = "" if status != "inconclusive" else f"{margin:.2g} to either side must lie inside: more paths" \
+                if equivalence else _remedy(point, alpha, rho)
         of_point = name if np.ndim(evidence.value) == 0 else f"{name}[{i}]"
         seen = margin + bias + float(scipy.special.ndtri(POWER)) * float(point.stderr)
-        comparisons.append(Comparison(of_point, target, float(point.value), float(point.stderr), bias, z, rho, status,
-                                      seen, remedy))
+        comparisons.append(Comparison(of_point, target, float(point.value), float(point.stderr), bias, z, rho, status, seen,
+                                      remedy, note=NOT_SHOWN if status == "confirmed" and not inside else ""))
     return comparisons
 
 
@@ -145,8 +156,10 @@ def _(evidence: Exact, name: str, predicted: Any, alpha: float, resolution: Any)
     status = _decide(deviation[worst], float(bound[worst]), float(bound[worst]), float(rhos[worst]))
     remedy = f"rounding may reach {bound[worst]:.2g}: fewer steps, a better conditioned case or a sharper bound" \
         if status == "inconclusive" else ""
+    inside = _inside(float(value[worst]), float(bound[worst]), targets[worst])
     return [Comparison(name, targets[worst], float(value[worst]), 0.0, float(bound[worst]), 0.0,
-                       float(rhos[worst]), status, 2 * float(bound[worst]), remedy)]
+                       float(rhos[worst]), status, 2 * float(bound[worst]), remedy,
+                       note=NOT_SHOWN if status == "confirmed" and not inside else "")]
 
 
 @compare.register
@@ -160,6 +173,11 @@ def _(evidence: Distance, name: str, predicted: Any, alpha: float, resolution: A
         if status == "inconclusive" else ""
     return [Comparison(name, 0.0, evidence.statistic, evidence.scale, 0.0, evidence.coefficient(alpha), rho,
                        status, seen, remedy)]
+
+
+def _inside(value: float, margin: float, target: Prediction) -> bool:
+    """Whether two one-sided tests show the inequality; an equality has no inside, and counts as shown."""
+    return not isinstance(target, Between) or (target.low <= value - margin and value + margin <= target.high)
 
 
 def power_to_refute(comparison: Comparison, evidence: Any, wrong_by: float) -> float:

@@ -21,10 +21,15 @@ class ClaimError(ValueError):
 
 @dataclass(frozen=True)
 class Between:
-    """A predicted inequality: the value lies in [low, high]; either end may be infinite."""
+    """A predicted inequality: the value lies in [low, high]; either end may be infinite.
+
+    With `shown`, an equivalence: it is confirmed only where two one-sided tests show it, never where it is merely not
+    refuted (see `evidence`).
+    """
 
     low: float = -math.inf
     high: float = math.inf
+    shown: bool = False
 
     def __post_init__(self) -> None:
         if not self.low < self.high:

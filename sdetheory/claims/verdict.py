@@ -154,7 +154,7 @@ def _row(c: Comparison) -> dict[str, Any]:
     return {"name": c.name, "label": c.label, "predicted": [_finite(p.low), _finite(p.high)] if isinstance(p, Between) else float(p),
             "measured": _finite(c.measured), "stderr": _finite(c.stderr), "bias_bound": _finite(c.bias_bound),
             "bias_source": c.bias_source,
-            "z": _finite(c.z), "resolution": _finite(c.resolution), "status": c.status,
+            "z": _finite(c.z), "resolution": _finite(c.resolution), "status": c.status, "note": c.note,
             "smallest_detectable": _finite(c.smallest_detectable)}
 
 
