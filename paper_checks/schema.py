@@ -16,7 +16,7 @@ _COMPARISONS: dict[str, Any] = {"type": "array", "items": {
     "type": "object",
     "required": ["name", "predicted", "measured", "stderr", "bias_bound", "z", "resolution", "status", "smallest_detectable"],
     "properties": {
-        "name": _TEXT, **dict.fromkeys(("label", "bias_source", "note"), _TEXT), "predicted": {"anyOf": [{"type": "number"}, _INTERVAL]},
+        **dict.fromkeys(("name", "label", "bias_source", "note"), _TEXT), "predicted": {"anyOf": [{"type": "number"}, _INTERVAL]},
         "status": {"enum": ["confirmed", "refuted", "inconclusive"]},
         **dict.fromkeys(("measured", "stderr", "bias_bound", "z", "resolution", "smallest_detectable"), _NUMBER)}}}
 _CALL: dict[str, Any] = {
