@@ -12,7 +12,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from sdetheory.papers import PAPERS
 
@@ -21,6 +21,9 @@ from .devices import available
 from .registry import ClaimFile, SelectionError, discover, select
 from .results import Asked, FolderError, Results
 from .unicode_text import pretty_lines, readable
+
+if TYPE_CHECKING:
+    from sdetheory.claims import Quantity
 
 __all__ = ["COMMANDS"]
 
@@ -180,6 +183,11 @@ def show(asked: Namespace) -> int:
     say(str(PAPERS.get(file.paper, file.paper)), hanging="  ")
     print()
     say(claim.statement)
+    print()
+    for what, text in (("In the paper", claim.where), ("Simulated", claim.setup), ("File", str(file.path))):
+        if text:
+            say(f"{what}: {text}", hanging="  ")
+    say("Compared: " + "; ".join(_compared(name, quantity) for name, quantity in claim.quantities.items()), hanging="  ")
     proof = claim.derivation
     if proof is None:
         print("\nAn empirical claim: it has no derivation.")
@@ -199,6 +207,20 @@ def show(asked: Namespace) -> int:
     say(f"Must be refuted: {claim.control}")
     _say_last_verdict(claim.id, asked.output)
     return 0
+
+
+def _compared(name: str, quantity: Quantity) -> str:
+    """A quantity in a few words: its name, what is predicted where that is one number, the resolution, the control."""
+    from sdetheory.claims import Between, Relative
+
+    parts = [f"at {quantity.n_points} points"] if quantity.n_points > 1 else []
+    if isinstance(quantity.predicted, int | float | Between):
+        parts.insert(0, f"{quantity.predicted:.5g}" if not isinstance(quantity.predicted, Between) else str(quantity.predicted))
+    if isinstance(quantity.resolution, int | float | Relative):
+        rho = quantity.resolution
+        parts.append(f"to {100 * rho.fraction:g} %" if isinstance(rho, Relative) else f"to {rho:.3g}")
+    parts += [] if quantity.has_control else ["no control"]
+    return f"{name} ({', '.join(parts)})" if parts else name
 
 
 def _say_last_verdict(id: str, folder: Path) -> None:
