@@ -8,22 +8,12 @@ Four schedules, random before T, are run with SGD. Two-sample tests of the squar
 distance of its laws is the same number. Clock: steps.
 """
 
-from __future__ import annotations
-
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
-
 import numpy as np
 
 import sdetheory as sdt
-from sdetheory.claims import Claim, Control, Run
+from sdetheory import Claim, Quantity
 from sdetheory.stats import ks_distance
-from sdetheory.symbolic import Derivation
 from sdetheory.theory import intrinsic_lr as ilr
-from sdetheory.theory.formula import joint_derivation
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
 
 # the minima are one connected sphere: no barrier keeps the past (ILR-12)
 LOSS = sdt.losses.RayleighQuotient([1.0] * 3 + [0.0] * 5, noise=sdt.noises.Tangent(0.5))
@@ -47,7 +37,12 @@ RHO = 0.11
 OTHERS = tuple(range(1, len(BANDS)))
 
 
-def random_schedule(rng: np.random.Generator, band: float) -> tuple[Callable[[float], float], Callable[[float], float]]:
+NAMES = [f"{name}: schedule 1 and {i + 1}" for name in ("sq_norm", "loss") for i in OTHERS]
+
+QUANTITIES = {name: Quantity(0.0, RHO, effect=0.9 if name.startswith("sq_norm") else 0.3) for name in NAMES}
+
+
+def random_schedule(rng, band):
     """Learning rate and weight decay as functions of the step: random phases, a last one in its band, then LR and DECAY."""
     last = CHANGE - round(SETTLE / (band * RATE))
     cuts = np.sort(rng.integers(1, max(last, 2), size=PHASES - 1))
@@ -55,13 +50,13 @@ def random_schedule(rng: np.random.Generator, band: float) -> tuple[Callable[[fl
     lrs = np.concatenate([LR * 4.0 ** rng.uniform(-1, 1, PHASES), [LR * 2.0 ** rng.uniform(-0.25, 0.25), LR]])
     decays = np.concatenate([DECAY * 4.0 ** rng.uniform(-1, 1, PHASES), [band * RATE / lrs[-2], DECAY]])
     return tuple(lambda step, values=values: float(values[np.searchsorted(ends, step, side="right")])
-                 for values in (lrs, decays))  # type: ignore[return-value]
+                 for values in (lrs, decays))
 
 
-def ensembles(run: Run) -> list[Any]:
+def ensembles(trial):
     """One ensemble of SGD a schedule, saved at T and WAIT steps later among others."""
-    n = run.paths(PATHS)
-    schedule_seed, *seeds = run.rng.spawn(1 + len(BANDS))
+    n = trial.paths(PATHS)
+    schedule_seed, *seeds = trial.rng.spawn(1 + len(BANDS))
     rng = np.random.default_rng(schedule_seed)
     results = []
     for band, seed in zip(BANDS, seeds, strict=True):
@@ -69,46 +64,34 @@ def ensembles(run: Run) -> list[Any]:
         results.append(sdt.simulate(sdt.SGD(LOSS, lr=lr, weight_decay=decay), LOSS.sample_sphere(),
                                     n_steps=CHANGE + WAIT, n_paths=n, observe=["sq_norm", "loss"], save_every=SAVE,
                                     rng=seed))
-    run.data["ensembles"] = results
+    trial.data["ensembles"] = results
     return results
 
 
-def distances(results: list[Any], step: int) -> dict[str, Any]:
+def distances(results, step):
     """Kolmogorov-Smirnov distances of the first schedule from the others, at a step."""
     at = {name: [runs[name].sel(step=step).values for runs in results] for name in ("sq_norm", "loss")}
     return {f"{name}: schedule 1 and {i + 1}": ks_distance(samples[0], samples[i])
             for name, samples in at.items() for i in OTHERS}
 
 
-def simulation(run: Run) -> dict[str, Any]:
+def measure(trial):
     """The distances long after the schedules agree."""
-    return distances(ensembles(run), CHANGE + WAIT)
+    return distances(ensembles(trial), CHANGE + WAIT)
 
 
-def too_early(run: Run) -> dict[str, Any]:
+def broken(trial):
     """The same paths at step T."""
-    return distances(ensembles(run), CHANGE)
+    return distances(ensembles(trial), CHANGE)
 
 
-NAMES = [f"{name}: schedule 1 and {i + 1}" for name in ("sq_norm", "loss") for i in OTHERS]
-
-
-def derivation() -> Derivation:
-    """How fast the norm forgets: the memory of gamma for any Tr Sigma along the path, and the equilibrium it goes to."""
-    return joint_derivation("The past of the schedule", ilr.gamma_memory, ilr.equilibrium_gamma, ilr.equilibrium_mean_loss)
-
-
-def figure(run: Run) -> Figure:
+def figure(trial, fig):
     """Mean effective learning rate and mean loss of the four schedules, before and after they agree."""
-    from matplotlib.figure import Figure
-
-    fig = Figure(figsize=(6.4, 4.4), layout="constrained")
     top, bottom = fig.subplots(2, 1, sharex=True)
-    results = run.data.get("ensembles") or ensembles(run)
-    for i, (runs, colour) in enumerate(zip(results, ("tab:blue", "tab:orange", "tab:green", "tab:red"), strict=True)):
+    for i, runs in enumerate(trial.data["ensembles"]):
         time = (runs.step.values - CHANGE) * RATE
         for ax, name in ((top, "sq_norm"), (bottom, "loss")):
-            ax.plot(time, runs[name].mean("path"), color=colour, lw=1.5, label=f"schedule {i + 1}")
+            ax.plot(time, runs[name].mean("path"), lw=1.5, label=f"schedule {i + 1}")
     rest = ilr.equilibrium_sq_norm(lr=LR, weight_decay=DECAY, noise_trace=LOSS.noise_trace)
     top.axhline(rest, color="0.5", lw=1, ls="--")
     mean = ilr.equilibrium_mean_loss(eigenvalue=1.0, rank=3, dim=8, noise_scale=0.5, intrinsic_lr=RATE)
@@ -118,25 +101,19 @@ def figure(run: Run) -> Figure:
         ax.set_yscale("log")
     top.set_yticks([0.25, 0.5, 1, 2], ["0.25", "0.5", "1", "2"], minor=False)
     top.set_yticks([], minor=True)
-    top.set_ylabel(r"$\mathbb{E}\|w_t\|^2$")
-    bottom.set_ylabel(r"$\mathbb{E}\,L(w_t)$")
-    bottom.set_xlabel(r"time since the schedules agree, $\lambda_e(t-T)$ ($t$ in steps)")
-    bottom.legend(frameon=False, fontsize=8, ncol=3)
-    top.set_title(r"Four pasts, one equilibrium: all that counts is $(\eta,\lambda)$ from $T$ on", fontsize=11)
-    return fig
+    top.set(ylabel=r"$\mathbb{E}\|w_t\|^2$",
+            title=r"Four pasts, one equilibrium: all that counts is $(\eta,\lambda)$ from $T$ on")
+    bottom.set(ylabel=r"$\mathbb{E}\,L(w_t)$",
+               xlabel=r"time since the schedules agree, $\lambda_e(t-T)$ ($t$ in steps)")
+    bottom.legend(fontsize=8, ncol=3)
 
 
 claim = Claim(
-    "ILR-14",
-    title="The same equilibrium from any past",
-    paper="intrinsic_lr",
+    "ILR-14", "The same equilibrium from any past", paper="intrinsic_lr",
+    where="the section on the equilibrium being independent of the start and of the schedule",
     statement=r"Schedules of $(\eta,\lambda)$ that agree from step $T$ on give the same laws of norm, effective learning "
               r"rate and loss $O(1/\lambda_e)$ steps after $T$ (where no barrier separates wells), and not at $T$.",
-    derivation=derivation,
-    prediction=dict.fromkeys(NAMES, 0.0),
-    simulation=simulation,
-    resolution=dict.fromkeys(NAMES, RHO),
-    negative_control=Control(r"at step $T$ itself, when the schedules have only just begun to agree", simulation=too_early,
-                             effect={name: 0.9 if name.startswith("sq_norm") else 0.3 for name in NAMES}),
-    figure=figure,
-)
+    setup=r"SGD on a Rayleigh quotient in $d=8$ with tangent noise, four random schedules to $T$",
+    bias_source="SGD itself is simulated: there is no discretisation",
+    proof=[ilr.gamma_memory, ilr.equilibrium_gamma, ilr.equilibrium_mean_loss], quantities=QUANTITIES, measure=measure,
+    broken=broken, figure=figure, control="at step $T$ itself, when the schedules have only just begun to agree")
