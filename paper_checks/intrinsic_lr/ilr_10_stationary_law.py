@@ -37,11 +37,12 @@ TAU_STEP, TAU_SAVE, TAU_BURN, TAU_END = 0.02, 0.5, 8.0, 20.0
 PATHS = 12_000
 
 # SGD: from 2/lambda_e on, exp(-8) = 3e-4 of the start of |w|^4 is left, and 1e-5 in the mean over the next 6/lambda_e
-# steps. They hold 90 relaxation times of the loss at the smaller rate: 4000 paths leave z·se < 0.9 % for the ratio.
+# steps. They hold 90 relaxation times of the loss at the smaller rate: 20 000 paths leave z·se < 0.4 % for the ratio (0.8 %
+# in quick mode) and as much in its bound. The first-order gap is 2.9 % at the smaller rate: half of it is what they see.
 EFFECTIVE = (0.15, 0.075)  # at rest without discretisation; the second is half of the first
 PAIRS = ((0.1, 0.8), (0.4, 1.25))  # lr, and the start of |w|^2 over its rest value: one lambda_e, two histories
 BURN, SPAN = 2, 8  # in units of 1/lambda_e
-SGD_PATHS = 4000
+SGD_PATHS = 20_000
 
 FIRST_ORDER = EIGENVALUE / 2 - EIGENVALUE * RANK / (4 * (DIM - 1))
 
@@ -82,8 +83,9 @@ QUANTITIES = {
                           points=[rf"$\eta_e={e:g}$" for e in SPHERE]),
     "law of the loss": Quantity(np.tile(QUARTILES, len(SPHERE)), 0.04, wrong=lambda: shares(HOT),
                                 points=[rf"$\eta_e={e:g}$, quartile {q:g}" for e in SPHERE for q in QUARTILES]),
-    "SGD / theory - c eta_e": Quantity(1.0, 0.05, wrong=lambda: mean_loss(FINE, HOT) / mean_loss(FINE),
-                                       points=[rf"$\eta={lr:g}$" for lr, _ in PAIRS]),
+    "SGD / theory - c eta_e": Quantity(1.0, FIRST_ORDER * FINE / 2, wrong=1.0 - FIRST_ORDER * FINE,
+                                       points=[rf"$\eta={lr:g}$" for lr, _ in PAIRS],
+                                       bias_source=r"halving $\eta_e$: the second order"),
     # if the learning rate alone set the loss, at one norm: eta_e would be that of the first pair times the quotient
     "SGD at one lambda_e: other pair / pair": Quantity(
         1.0, 0.05, wrong=lambda: mean_loss(FINE * PAIRS[1][0] / PAIRS[0][0]) / mean_loss(FINE)),
@@ -191,5 +193,5 @@ claim = Claim(
           r"$\eta_e$, and SGD at two $\lambda_e$ with $\eta=0.1$ and $0.4$, for $8/\lambda_e$ steps",
     bias_source="SGD itself is simulated: there is no discretisation",
     proof=proof, quantities=QUANTITIES, measure=measure, figure=figure,
-    control=r"density $e^{-L/(\eta_es^2)}$: the temperature without the half of Itô's formula; and a loss that the "
-            r"learning rate $\eta$ sets by itself")
+    control=r"density $e^{-L/(\eta_es^2)}$: the temperature without the half of Itô's formula; SGD without a gap; "
+            r"and a loss that the learning rate $\eta$ sets by itself")

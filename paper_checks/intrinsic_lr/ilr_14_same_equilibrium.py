@@ -102,12 +102,13 @@ def figure(trial, fig):
             ax.axhline(value, color="0.5", lw=1, ls="--", label="equilibrium of the SDE")
             ax.axvline(0, color="0.5", lw=0.8, ls=":")
             ax.axvline(valley_time(lr, decay) * rate, color="0.5", lw=0.8)
-            ax.set(yscale="log")
+            ax.set(yscale="log", xlim=(-6, WAIT))
+            ax.minorticks_off()
         column[0].set_title(rf"$\eta={lr:g}$, $\lambda_e={rate:g}$")
         column[1].set_xlabel(r"$\lambda_e(t-T)$ ($t$ in steps)")
-    panels[0, 0].set_ylabel(r"$\mathbb{E}\|w_t\|^2$")
+    panels[0, 0].set(ylabel=r"$\mathbb{E}\|w_t\|^2$", yticks=(0.3, 1, 3), yticklabels=("0.3", "1", "3"))
     panels[1, 0].set_ylabel(r"$\mathbb{E}\,L(w_t)$")
-    panels[1, 1].legend(fontsize=7)
+    fig.legend(*panels[1, 1].get_legend_handles_labels(), fontsize=7, loc="outside lower center", ncols=5)
     fig.suptitle(r"Four pasts, one equilibrium: all that counts is $(\eta,\lambda)$ from $T$ on")
 
 
