@@ -9,7 +9,6 @@ from scipy.integrate import quad, solve_ivp
 
 from sdetheory.hypotheses import HypothesisError
 from sdetheory.theory import intrinsic_lr as ilr
-from sdetheory.theory.intrinsic_lr.toy import toy_cycle_multiplier
 
 EPS = np.finfo(float).eps
 
@@ -274,7 +273,7 @@ def test_at_a_constant_effective_learning_rate_every_start_of_the_toy_comes_to_r
         step = [ilr.toy_ratio_step(ratio=q + by, effective_lr=u, intrinsic_lr=rate) for by in (-shift, 0.0, shift)]
         growth.append(np.log(np.abs(step[2] - step[0]) / (2 * shift)))
         q = step[1]
-    known = toy_cycle_multiplier if u > 1 - rate else ilr.toy_multiplier
+    known = ilr.toy_cycle_multiplier if u > 1 - rate else ilr.toy_multiplier
     expected = np.log(abs(known(effective_lr=u, intrinsic_lr=rate)))
     assert expected < 0
     assert np.mean(growth[200:], axis=0) == pytest.approx(np.full(200, expected), abs=0.02)

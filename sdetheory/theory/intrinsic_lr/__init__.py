@@ -46,7 +46,7 @@ from .relaxation import (
     gamma_upper,
 )
 from .stationary import equilibrium_mean_loss, stationary_loss_density, stationary_mean_loss
-from .toy import toy_effective_lr_step, toy_flow_ratio, toy_multiplier, toy_ratio_step, toy_threshold
+from .toy import toy_cycle_multiplier, toy_effective_lr_step, toy_flow_ratio, toy_multiplier, toy_ratio_step, toy_threshold
 
 #: every formula of the paper by name, in the order of the claims
 FORMULAS: dict[str, Formula] = dict(sorted(
@@ -75,6 +75,6 @@ __all__ = [
     "equivalent_weight_decay", "flow_noise", "gamma", "gamma_drift", "gamma_lower", "gamma_memory", "gamma_upper",
     "harmonic_rate", "kramers_rate", "mean_sq_displacement", "momentum_angle", "momentum_equilibrium_sq_norm",
     "noise_trace_at_norm", "slowest_rate", "sq_norm", "stationary_loss_density", "stationary_mean_loss",
-    "time_to_equilibrium", "toy_effective_lr_step", "toy_flow_ratio", "toy_multiplier", "toy_ratio_step",
+    "time_to_equilibrium", "toy_cycle_multiplier", "toy_effective_lr_step", "toy_flow_ratio", "toy_multiplier", "toy_ratio_step",
     "toy_threshold", "well_share",
 ]
