@@ -9,15 +9,12 @@ The first is evaluated path by path along the simulated directions. Clock: steps
 """
 
 import numpy as np
-import sympy
 
 import sdetheory as sdt
-from sdetheory import Claim, Derivation, Quantity, Relative
+from sdetheory import Claim, Quantity, Relative
 from sdetheory.stats import step_halving
 from sdetheory.theory import intrinsic_lr as ilr
-from sdetheory.theory.intrinsic_lr.norm import GAMMA, GAMMA0, TRACE, S, gamma_ode
-from sdetheory.theory.intrinsic_lr.norm import RATE as INTRINSIC
-from sdetheory.theory.intrinsic_lr.norm import T as TIME
+from sdetheory.theory.intrinsic_lr.relaxation import gamma_for_any_noise_power
 
 LR, DECAY = 0.2, 0.05
 RATE = LR * DECAY
@@ -95,19 +92,6 @@ def broken(trial):
     return judged(trial, UNEQUAL, averaged=True)
 
 
-def proof():
-    """Variation of constants for any noise power, then for a constant one; for gamma, ‖W‖² and the effective lr."""
-    whole = Derivation("The norm variable in closed form")
-    drift, power = gamma_ode(whole), sympy.Function("trace", positive=True)  # the drift: from the SDE, by Itô's formula
-    decay = sympy.exp(-4 * INTRINSIC * (TIME - S))
-    claimed = decay.subs(S, 0) * GAMMA0 + 2 * sympy.Integral(decay * power(S), (S, 0, TIME))
-    whole.step(r"Claimed for any course of $\mathrm{Tr}\,\Sigma(\hat W_s)$.", claimed)
-    whole.residual("the integral solves the equation of gamma",
-                   sympy.diff(claimed, TIME) - drift.subs(TRACE, power(TIME)).subs(GAMMA, claimed))
-    whole.residual("the integral starts at gamma_0", claimed.subs(TIME, 0).doit() - GAMMA0)
-    return whole.including(*(formula.derivation for formula in (ilr.gamma, ilr.sq_norm, ilr.effective_lr)))
-
-
 def figure(trial, left, right):
     """Left: gamma of all paths lies on one curve. Right: with unequal noise each path has its own, and follows it."""
     clock = 4 * RATE * trial.data["time"]
@@ -137,5 +121,6 @@ claim = Claim(
               r"deterministic although $W$ is not.",
     setup=r"The SDE of SGD on a Rayleigh quotient in $d=3$ with equal and with unequal tangent noise, $\eta=0.2$, "
           r"$\lambda=0.05$, from a quarter of the equilibrium $\gamma$ to $4\lambda_et=3$",
-    proof=proof, quantities=QUANTITIES, measure=measure, broken=broken, figure=figure,
+    proof=lambda: [gamma_for_any_noise_power(), *ilr.by_claim("ILR-3")],
+    quantities=QUANTITIES, measure=measure, broken=broken, figure=figure,
     control=r"noise whose power varies over the sphere, with only its average put into both formulas")

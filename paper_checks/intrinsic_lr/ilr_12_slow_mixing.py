@@ -18,6 +18,7 @@ from functools import lru_cache
 import numpy as np
 
 import sdetheory as sdt
+from paper_checks.intrinsic_lr.circle_law import ANGLES, AT_ZERO, at_rest, gap, laws_at, mean_of, one_step
 from sdetheory import Claim, Quantity, Relative
 from sdetheory.stats import bias_from_difference, from_points, jackknife, mean_estimate, propagate
 from sdetheory.theory import intrinsic_lr as ilr
@@ -26,10 +27,10 @@ WELLS, DEPTH, SCALE, LR = 2, 0.5, 1.0, 0.1  # curvature 1 at wells and tops, so 
 LOSS = sdt.losses.MultiWell(WELLS, DEPTH, noise=sdt.noises.Tangent(SCALE))
 UNEQUAL = sdt.losses.MultiWell(WELLS, DEPTH, 0.5, noise=sdt.noises.Tangent(SCALE))
 BARRIERS = np.array([2.5, 3.5, 4.25, 5.0])  # Delta L / T
-DEEPEST = BARRIERS[-1]
+TEMPERATURES = DEPTH / BARRIERS
 # sigma^2 = s^2 on the circle, so T = eta_e s^2/2 = lambda_e/eta_e: lambda_e t is T times the flow time
-EFFECTIVE = 2 * DEPTH / (BARRIERS * SCALE**2)
-INTRINSIC = EFFECTIVE * DEPTH / BARRIERS  # 0.08 to 0.02
+EFFECTIVE = 2 * TEMPERATURES / SCALE**2
+INTRINSIC = EFFECTIVE * TEMPERATURES  # 0.08 to 0.02
 START = 2.0  # of gamma over its rest value; at 1/lambda_e exp(-4) of the difference is left, part of the bias bound
 
 # Steps of about 0.1 of the flow time, a whole number of them in a save and 6 saves in 1/lambda_e. The loss is a mean over
@@ -39,48 +40,11 @@ START = 2.0  # of gamma over its rest value; at 1/lambda_e exp(-4) of the differ
 # 2 % at worst, z·se = 10 % (20 % in quick mode), and 0.54 of the mean of that for the slope of four points.
 FLOW_STEP, SAVES, PATHS = 0.1, 6, 20_000
 
-MODES = 32  # the law in a well of width T^(1/2) has none beyond: exp(-k^2 T/2) < 1e-22
-WAVES = np.arange(-MODES, MODES + 1)
-ANGLES = 2 * np.pi * np.arange(128) / 128
+LOSSES = LOSS.profile(ANGLES)
 SHARP = np.abs((ANGLES + np.pi) % (2 * np.pi) - np.pi) < UNEQUAL.tops()[0]  # the arc of the sharper well, at theta = 0
-
-
-def generator(barrier, loss=LOSS):
-    """Matrix of d/dtau E exp(-ik theta) in flow time, rows and columns k = -MODES … MODES."""
-    slope = np.fft.fft(loss.profile(ANGLES, 1)) / ANGLES.size
-    return 1j * WAVES[:, None] * slope[(WAVES[:, None] - WAVES) % ANGLES.size] - DEPTH / barrier * np.diag(WAVES**2)
-
-
-def one_step(barrier, h, loss=LOSS):
-    """Matrix of a step of the scheme: E exp(-ik(theta - h L' + (2Th)^(1/2) z)), expanded in exp(-ij theta)."""
-    turned = np.exp(1j * WAVES[:, None] * h * loss.profile(ANGLES, 1))
-    coefficients = np.fft.fft(turned, axis=1) / ANGLES.size
-    moved = np.take_along_axis(coefficients, (WAVES[:, None] - WAVES) % ANGLES.size, axis=1)
-    return np.exp(-DEPTH / barrier * h * WAVES[:, None] ** 2) * moved
-
-
-def mean_of(values, waves):
-    """E f(theta) from the means of exp(-ik theta); `values` are the f at ANGLES."""
-    return ((np.fft.fft(values) / ANGLES.size)[-WAVES % ANGLES.size] @ waves).real
-
-
-def gap(barrier):
-    """The slowest rate at Delta L / T in flow time."""
-    return float(np.sort(-np.linalg.eigvals(generator(barrier)).real)[1])
-
-
-def at_rest(values, barrier):
-    """E f under exp(-L/T) (the rule of equal weights converges faster than any power on a circle)."""
-    weights = np.exp(-LOSS.profile(ANGLES) * barrier / DEPTH)
-    return float(values @ weights / weights.sum())
-
-
-def in_window(values):
-    """Mean of E f over 1/lambda_e … 2/lambda_e in the unequal wells at DEEPEST, from theta = 0, the norm at rest."""
-    rates, vectors = np.linalg.eig(generator(DEEPEST, UNEQUAL))
-    time = DEEPEST / DEPTH * (1 + (1 + np.arange(SAVES)) / SAVES)
-    factors = np.exp(rates[:, None] * time).mean(1)
-    return float(mean_of(values, vectors @ (np.linalg.solve(vectors, np.ones(WAVES.size)) * factors)))
+# the unequal wells at the deepest barrier, over 1/lambda_e … 2/lambda_e, from theta = 0 with the norm at rest
+WINDOW = (1 + (1 + np.arange(SAVES)) / SAVES) / TEMPERATURES[-1]
+UNEQUAL_LAWS = laws_at(WINDOW, UNEQUAL, TEMPERATURES[-1])
 
 
 def slope_of(log_times):
@@ -89,20 +53,20 @@ def slope_of(log_times):
     return float(centred @ log_times / (centred @ centred))
 
 
-def kramers(barrier):
+def kramers(temperature):
     """The leading order of the slowest rate, in flow time."""
-    effective = 2 * DEPTH / (np.asarray(barrier) * SCALE**2)
+    effective = 2 * temperature / SCALE**2
     return ilr.slowest_rate(effective_lr=effective, noise_scale=SCALE, barrier=DEPTH, min_curvature=1.0, max_curvature=1.0,
                             n_wells=WELLS) / effective
 
 
-GAPS = np.array([gap(b) for b in BARRIERS])
-REST = np.array([at_rest(LOSS.profile(ANGLES), b) for b in BARRIERS])
-MIXED = -np.expm1(-GAPS * BARRIERS / DEPTH)  # how far the occupation has come at 1/lambda_e
-LAST = 1 + np.maximum(3, np.ceil(0.6 / GAPS * DEPTH / BARRIERS)).astype(int)  # the second reading, in 1/lambda_e
+GAPS = np.array([gap(LOSS, temperature) for temperature in TEMPERATURES])
+REST = np.array([at_rest(LOSSES, LOSS, temperature) for temperature in TEMPERATURES])
+MIXED = -np.expm1(-GAPS / TEMPERATURES)  # how far the occupation has come at 1/lambda_e
+LAST = 1 + np.maximum(3, np.ceil(0.6 / GAPS * TEMPERATURES)).astype(int)  # the second reading, in 1/lambda_e
 LABELS = tuple(rf"$\Delta L/T={b:g}$, $\lambda_e={rate:.2g}$" for b, rate in zip(BARRIERS, INTRINSIC, strict=True))
 WHY = "the exact law of the scheme, from the start of the norm on"
-UNEQUAL_SHARE, UNEQUAL_LOSS = (in_window(f) for f in (SHARP.astype(float), UNEQUAL.profile(ANGLES)))
+UNEQUAL_SHARE, UNEQUAL_LOSS = (mean_of(f, UNEQUAL_LAWS).mean() for f in (SHARP, UNEQUAL.profile(ANGLES)))
 
 QUANTITIES = {
     "mixing rate / eta_e": Quantity(GAPS, Relative(0.24), wrong=GAPS / 2, points=LABELS, bias_source=WHY),
@@ -117,33 +81,31 @@ QUANTITIES = {
 }
 
 
-def steps_of(barrier):
+def steps_of(i):
     """Steps in a save, and the step in flow time."""
-    width = barrier / DEPTH / SAVES
+    width = 1 / (TEMPERATURES[i] * SAVES)
     every = round(width / FLOW_STEP)
     return every, width / every
 
 
 @lru_cache
-def scheme_waves(barrier, start, ends, loss=LOSS):
-    """Means of exp(-ik theta) at every save to ends/lambda_e under the scheme, shape (waves, saves), gamma on its way."""
-    every, h = steps_of(barrier)
-    waves, found = np.ones(WAVES.size, dtype=complex), []
-    moved = step = None
+def scheme_laws(i, start, ends, loss=LOSS):
+    """The laws of the scheme at every save to ends/lambda_e, shape (waves, saves), gamma on its way from `start`."""
+    (every, h), temperature, law, found, last, step = steps_of(i), TEMPERATURES[i], AT_ZERO, [], np.inf, None
     for k in range(ends * SAVES * every):
         # eta_e over its rest value; a change of it by 1e-4 changes a rate by Delta L/T times that, 5e-4, in passing
-        size = (1 + (start - 1) * np.exp(-4 * DEPTH / barrier * h * k)) ** -0.5
-        if moved is None or abs(size - moved) > 1e-4:
-            moved, step = size, one_step(barrier / size, h * size, loss)
-        waves = step @ waves
+        size = (1 + (start - 1) * np.exp(-4 * temperature * h * k)) ** -0.5
+        if abs(size - last) > 1e-4:
+            last, step = size, one_step(loss, temperature * size, h * size)
+        law = step @ law
         if (k + 1) % every == 0:
-            found.append(waves)
+            found.append(law)
     return np.stack(found, axis=1)
 
 
 def simulated(loss, i, start, ends, n, seed):
-    """Direction and loss at every save to ends/lambda_e from theta = 0, gamma at `start` times its rest value."""
-    every, h = steps_of(BARRIERS[i])
+    """cos(theta) and loss at every save to ends/lambda_e from theta = 0, gamma at `start` times its rest value."""
+    every, h = steps_of(i)
     process = sdt.dynamics.EffectiveDynamics(loss, lr=LR, weight_decay=INTRINSIC[i] / LR)
     radius = (start * LR**2 / EFFECTIVE[i] ** 2) ** 0.25
     runs = sdt.simulate(process, [radius, 0.0], n_steps=ends * SAVES * every, dt=h / EFFECTIVE[i], n_paths=n,
@@ -156,45 +118,42 @@ def measure(trial):
     n, seeds = trial.paths(PATHS), trial.rng.spawn(len(BARRIERS) + 1)
     window = slice(SAVES, 2 * SAVES)
     rates, losses, trial.data["curves"] = [], [], []
-    for i, (barrier, last) in enumerate(zip(BARRIERS, LAST, strict=True)):
-        cosine, loss = simulated(LOSS, i, START, int(last), n, seeds[i])
-        waves = scheme_waves(barrier, START, int(last))
-        of_scheme = mean_of(np.cos(ANGLES), waves)
+    for i, last in enumerate(LAST.tolist()):
+        cosine, loss = simulated(LOSS, i, START, last, n, seeds[i])
+        laws = scheme_laws(i, START, last)
+        of_scheme = mean_of(np.cos(ANGLES), laws)
 
-        def rate(first, second, span=(last - 1) * barrier / DEPTH):
+        def rate(first, second, span=(last - 1) / TEMPERATURES[i]):
             return np.log(first / second) / span
 
         rates.append(jackknife(rate, cosine[:, SAVES - 1], cosine[:, -1]).with_bias(
             rate(of_scheme[SAVES - 1], of_scheme[-1]) - GAPS[i]))
-        losses.append(mean_estimate(loss[:, window].mean(1)).with_bias(
-            mean_of(LOSS.profile(ANGLES), waves[:, window]).mean() - REST[i]))
+        losses.append(mean_estimate(loss[:, window].mean(1)).with_bias(mean_of(LOSSES, laws[:, window]).mean() - REST[i]))
         trial.data["curves"].append((cosine.mean(0), loss.mean(0) / REST[i]))
+    trial.data["rates"] = [float(rate.value) for rate in rates]
     cosine, loss = simulated(UNEQUAL, len(BARRIERS) - 1, 1.0, 2, n, seeds[-1])
-    waves = scheme_waves(DEEPEST, 1.0, 2, UNEQUAL)[:, window]
+    laws = scheme_laws(len(BARRIERS) - 1, 1.0, 2, UNEQUAL)[:, window]
     share = (cosine[:, window] > np.cos(UNEQUAL.tops()[0])).mean(1)
     # Gap over Kramers' rate at Delta L / T = 16; the correction of order T is bounded by halving T.
-    warm, cold = (gap(b) / kramers(b) for b in (8.0, 16.0))
+    warm, cold = (gap(LOSS, temperature) / kramers(temperature) for temperature in (DEPTH / 8, DEPTH / 16))
     return {"mixing rate / eta_e": from_points(rates),
             "slope of ln(eta_e tau)": propagate(lambda *r: slope_of(-np.log(np.array(r))), *rates),
             "gap / Kramers as T -> 0": bias_from_difference(sdt.Estimate(cold, 0.0), sdt.Estimate(warm - cold, 0.0), order=1),
             "mean loss after 1/lambda_e": from_points(losses),
-            "unequal wells: share of the first": mean_estimate(share).with_bias(
-                mean_of(SHARP.astype(float), waves).mean() - UNEQUAL_SHARE),
+            "unequal wells: share of the first": mean_estimate(share).with_bias(mean_of(SHARP, laws).mean() - UNEQUAL_SHARE),
             "unequal wells: mean loss": mean_estimate(loss[:, window].mean(1)).with_bias(
-                mean_of(UNEQUAL.profile(ANGLES), waves).mean() - UNEQUAL_LOSS)}
+                mean_of(UNEQUAL.profile(ANGLES), laws).mean() - UNEQUAL_LOSS)}
 
 
 def figure(trial, left, right):
     """Both clocks of one run; and the mixing time against the height of the barrier."""
-    times = []
     for i, (cosine, loss) in enumerate(trial.data["curves"]):
         clock = (1 + np.arange(cosine.size)) / SAVES
-        times.append((LAST[i] - 1) * BARRIERS[i] / DEPTH / np.log(cosine[SAVES - 1] / cosine[-1]))
         if i in (1, 3):
-            waves, colour = scheme_waves(BARRIERS[i], START, int(LAST[i])), "C0" if i == 3 else "C1"
+            laws, colour = scheme_laws(i, START, int(LAST[i])), "C0" if i == 3 else "C1"
             shown = np.unique(np.round(np.geomspace(1, cosine.size, 12)).astype(int)) - 1
-            left.plot(clock, mean_of(LOSS.profile(ANGLES), waves) / REST[i], color=colour, lw=1.2, ls="--")
-            left.plot(clock, mean_of(np.cos(ANGLES), waves), color=colour, lw=1.2)
+            left.plot(clock, mean_of(LOSSES, laws) / REST[i], color=colour, lw=1.2, ls="--")
+            left.plot(clock, mean_of(np.cos(ANGLES), laws), color=colour, lw=1.2)
             left.plot(clock[shown], loss[shown], "s", ms=4.5, mfc="none", color=colour)
             left.plot(clock[shown], cosine[shown], "o", ms=5, mfc="none", color=colour, label=LABELS[i])
     left.plot([], [], "s--", color="0.5", ms=4.5, mfc="none", label=r"loss: $\mathbb{E}L$ / rest value")
@@ -202,9 +161,9 @@ def figure(trial, left, right):
     left.set(xscale="log", ylim=(0, 1.7), xlabel=r"time on the clock of the norm, $\lambda_et$ ($t$ in steps)",
              title="The loss rests long before the wells mix")
     u = np.linspace(BARRIERS[0] - 0.3, BARRIERS[-1] + 0.3, 60)
-    right.plot(u, -np.log([gap(b) for b in u]), color="0.5", lw=1.3, label="spectral gap")
-    right.plot(u, -np.log(kramers(u)), color="0.5", lw=1, ls=":", label="Kramers, slope 1")
-    right.plot(BARRIERS, np.log(times), "o", ms=6, mfc="none", color="C2", label="simulated")
+    right.plot(u, -np.log([gap(LOSS, DEPTH / x) for x in u]), color="0.5", lw=1.3, label="spectral gap")
+    right.plot(u, -np.log(kramers(DEPTH / u)), color="0.5", lw=1, ls=":", label="Kramers, slope 1")
+    right.plot(BARRIERS, -np.log(trial.data["rates"]), "o", ms=6, mfc="none", color="C2", label="simulated")
     right.set(xlabel=r"$\Delta L/T=2\Delta L/(\eta_es^2)$", ylabel=r"$\ln(\eta_e\tau)$")
     left.legend(fontsize=8, loc="upper left")
     right.legend(fontsize=9)

@@ -38,16 +38,16 @@ PATHS = 20_000
 RHO = 0.12
 
 
-def symmetric_basis(zeros, root):
-    """An orthonormal basis of the symmetric matrices, of numbers or of symbols."""
+def samples(mean, strength):
+    """The mean ± strength times an orthonormal basis of the symmetric matrices, as SymPy matrices."""
     for i, j in combinations_with_replacement(range(DIM), 2):
-        m = zeros((DIM, DIM)) if zeros is np.zeros else zeros(DIM)
-        m[i, j] = m[j, i] = 1 if i == j else 1 / root(2)
-        yield m
+        m = sympy.zeros(DIM)
+        m[i, j] = m[j, i] = 1 if i == j else 1 / sympy.sqrt(2)
+        yield from (mean + strength * m, mean - strength * m)
 
 
-STIFF = np.diag([EIGENVALUE] * RANK + [0.0] * (DIM - RANK))
-MATRICES = [STIFF + sign * STRENGTH * m for m in symmetric_basis(np.zeros, np.sqrt) for sign in (1, -1)]
+STIFF = sympy.diag(*[EIGENVALUE] * RANK, *[0] * (DIM - RANK))
+MATRICES = [np.array(m, dtype=float) for m in samples(STIFF, STRENGTH)]
 SQ_SCALE = STRENGTH**2 / (DIM * (DIM + 1))  # s^2 of one sample, see `isotropy`
 TRACE = SQ_SCALE * (DIM - 1)
 
@@ -60,22 +60,16 @@ def loss(batch):
     return sdt.losses.FiniteSum([sdt.losses.RayleighQuotient(m) for m in MATRICES], batch_size=batch)
 
 
-def fourth_power(lr, batch, trace=TRACE):
-    """E |W|^4 of the SDE at TIMES, from gamma = |W|^4/lr^2 in steps."""
-    return lr**2 * ilr.gamma(t=TIMES / lr, gamma0=START**4 / lr**2, intrinsic_lr=lr * DECAY, noise_trace=trace / batch)
+def fourth_power(lr, batch, t=TIMES, trace=TRACE):
+    """E |W|^4 of the SDE."""
+    return ilr.flow_sq_norm(t=t, sq_norm0=START**2, lr=lr, weight_decay=DECAY, batch_size=batch, noise_trace=trace) ** 2
 
 
-def mean_loss(lr, batch):
-    """E L of the SDE at the rest of the norm (ILR-10)."""
-    return ilr.equilibrium_mean_loss(eigenvalue=EIGENVALUE, rank=RANK, dim=DIM, noise_scale=(SQ_SCALE / batch) ** 0.5,
-                                     intrinsic_lr=lr * DECAY)
-
-
-def hot_mean_loss():
-    """The same under the density exp(-L/(eta_e s^2)), at the temperature without the half of Itô's formula."""
-    rest = ilr.equilibrium_effective_lr(lr=LR, weight_decay=DECAY, noise_trace=TRACE / BATCH)
+def mean_loss(lr, batch, hot=1):
+    """E L of the SDE at the rest of the norm (ILR-10), at `hot` times the temperature."""
+    rest = ilr.equilibrium_effective_lr(lr=lr, weight_decay=DECAY, noise_trace=TRACE / batch)
     return ilr.stationary_mean_loss(eigenvalue=EIGENVALUE, rank=RANK, dim=DIM, effective_lr=rest,
-                                    noise_scale=(2 * SQ_SCALE / BATCH) ** 0.5)
+                                    noise_scale=(hot * SQ_SCALE / batch) ** 0.5)
 
 
 SIGMA = loss(1).noise.covariance(POINT)
@@ -86,10 +80,10 @@ LOST = (max(DRAWN) - 1) / (len(MATRICES) - 1)
 
 QUANTITIES = {
     "covariance x batch": Quantity(np.stack([SIGMA] * len(DRAWN)), 1e-6, effect=LOST * np.abs(SIGMA).max()),
-    "norm^4, kappa = 1": Quantity(RIGHT, Relative(RHO), wrong=fourth_power(LR, BATCH, TRACE * DIM / (DIM - 1)),
+    "norm^4, kappa = 1": Quantity(RIGHT, Relative(RHO), wrong=fourth_power(LR, BATCH, trace=TRACE * DIM / (DIM - 1)),
                                   points=LABELS),
     "norm^4, kappa = 2": Quantity(RIGHT, Relative(RHO), effect=np.abs(RIGHT - fourth_power(*ROOT_RULE)), points=LABELS),
-    "mean loss, kappa = 1": Quantity(lambda: mean_loss(LR, BATCH), Relative(RHO), wrong=hot_mean_loss),
+    "mean loss, kappa = 1": Quantity(lambda: mean_loss(LR, BATCH), Relative(RHO), wrong=lambda: mean_loss(LR, BATCH, hot=2)),
     "mean loss, kappa = 2": Quantity(lambda: mean_loss(LR, BATCH), Relative(RHO),
                                      effect=lambda: abs(mean_loss(LR, BATCH) - mean_loss(*ROOT_RULE))),
 }
@@ -157,14 +151,12 @@ def isotropy():
     v = sympy.Matrix(sympy.symbols(f"v1:{d + 1}", real=True))
     entries = sympy.symbols(f"a1:{d * d + 1}", real=True)
     matrix = sympy.Matrix(d, d, lambda i, j: entries[d * min(i, j) + max(i, j)])
-    samples = [matrix + sign * c * m for m in symmetric_basis(sympy.zeros, sympy.sqrt) for sign in (1, -1)]
 
     def gradient(a):
         return a * v - (v.T * a * v)[0] * v
 
-    mean = gradient(sum(samples, sympy.zeros(d)) / len(samples))
-    centred = [gradient(a) - mean for a in samples]
-    sigma = sum((g * g.T for g in centred), sympy.zeros(d)) / len(samples)
+    centred = [gradient(a) - gradient(matrix) for a in samples(matrix, c)]  # their mean is `matrix`
+    sigma = sum((g * g.T for g in centred), sympy.zeros(d)) / len(centred)
     stated = c**2 / (d * (d + 1)) * (sympy.eye(d) - v * v.T)
     work.step(r"$\nabla L_j(v)=A_jv-(v^TA_jv)v$ on the unit sphere, $A_j=A\pm cM_j$; $\Sigma_1(v)$ is", stated)
 
@@ -174,28 +166,15 @@ def isotropy():
     return work.residual("covariance", (sigma - stated).applyfunc(on_sphere))
 
 
-def one_norm():
-    """In the time lr·k the norm sees lr and batch by their quotient."""
-    work = Derivation("The norm in the time of the flow")
-    eta, kappa, lam, t, trace, start = sympy.symbols("eta kappa lambda tau S R_0", positive=True)
-
-    def fourth(lr, power):
-        return lr**2 * ilr.gamma(t=t / lr, gamma0=start**2 / lr**2, intrinsic_lr=lr * lam, noise_trace=power)
-
-    work.step(r"$\|W\|^4=\eta^2\gamma$ at the time $\tau=\eta k$.", sympy.simplify(fourth(eta, trace)))
-    return work.residual("|W|^4 is the same for every kappa", fourth(kappa * eta, trace / kappa) - fourth(eta, trace))
-
-
 def proof():
     """The SDE in the time lr·k sees lr and batch by their quotient; the closed forms that the runs are held against."""
-    return [ilr.flow_noise, ilr.gamma, ilr.equilibrium_mean_loss, isotropy(), one_norm()]
+    return [*ilr.by_claim("ILR-15"), ilr.equilibrium_mean_loss, isotropy()]
 
 
 def figure(trial, left, right):
     """The norm in the time lr·k for three batch sizes, with the square-root rule; and the gap, which is linear in lr."""
     tau = np.linspace(0, END, 300)
-    theory = LR**2 * ilr.gamma(t=tau / LR, gamma0=START**4 / LR**2, intrinsic_lr=LR * DECAY, noise_trace=TRACE)
-    left.plot(tau, theory, color="0.5", lw=1.3, label=r"SDE, every $\kappa$")
+    left.plot(tau, fourth_power(LR, BATCH, tau), color="0.5", lw=1.3, label=r"SDE, every $\kappa$")
     for i, (kappa, time, curve) in enumerate(trial.data["curves"]):
         left.plot(time[2 + kappa::8], curve[2 + kappa::8], "os^"[i], ms=5, mfc="none", color=f"C{i}",
                   label=rf"SGD, $\eta,B\times{kappa}$")

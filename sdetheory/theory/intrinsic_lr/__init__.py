@@ -15,6 +15,7 @@ from .discrete import (
     equivalent_weight_decay,
     momentum_angle,
     momentum_equilibrium_sq_norm,
+    momentum_sq_step,
 )
 from .mixing import (
     direction_autocorrelation,
@@ -33,6 +34,7 @@ from .norm import (
     equilibrium_effective_lr,
     equilibrium_gamma,
     equilibrium_sq_norm,
+    flow_sq_norm,
     gamma,
     gamma_drift,
     sq_norm,
@@ -45,8 +47,16 @@ from .relaxation import (
     gamma_memory,
     gamma_upper,
 )
-from .stationary import equilibrium_mean_loss, stationary_loss_density, stationary_mean_loss
-from .toy import toy_cycle_multiplier, toy_effective_lr_step, toy_flow_ratio, toy_multiplier, toy_ratio_step, toy_threshold
+from .stationary import equilibrium_mean_loss, sgd_mean_loss_gap, stationary_loss_density, stationary_mean_loss
+from .toy import (
+    toy_cycle_multiplier,
+    toy_effective_lr_step,
+    toy_flow_ratio,
+    toy_loss_floor,
+    toy_multiplier,
+    toy_ratio_step,
+    toy_threshold,
+)
 
 #: every formula of the paper by name, in the order of the claims
 FORMULAS: dict[str, Formula] = dict(sorted(
@@ -59,7 +69,7 @@ def by_claim(claim: str) -> tuple[Formula, ...]:
     """The formulas of a claim.
 
     >>> [f.name for f in by_claim("ILR-15")]
-    ['flow_noise']
+    ['flow_noise', 'flow_sq_norm']
     """
     found = tuple(f for f in FORMULAS.values() if f.claim == claim)
     if not found:
@@ -72,9 +82,9 @@ __all__ = [
     "discrete_sq_norm_fixed_point", "discrete_sq_norm_step", "effective_lr", "effective_lr_after_decay_drop",
     "effective_lr_after_lr_drop", "effective_lr_of_gamma", "equilibrium_effective_lr", "equilibrium_gamma",
     "equilibrium_harmonic_rate", "equilibrium_mean_loss", "equilibrium_sq_norm", "equivalent_lr",
-    "equivalent_weight_decay", "flow_noise", "gamma", "gamma_drift", "gamma_lower", "gamma_memory", "gamma_upper",
-    "harmonic_rate", "kramers_rate", "mean_sq_displacement", "momentum_angle", "momentum_equilibrium_sq_norm",
-    "noise_trace_at_norm", "slowest_rate", "sq_norm", "stationary_loss_density", "stationary_mean_loss",
-    "time_to_equilibrium", "toy_cycle_multiplier", "toy_effective_lr_step", "toy_flow_ratio", "toy_multiplier", "toy_ratio_step",
-    "toy_threshold", "well_share",
+    "equivalent_weight_decay", "flow_noise", "flow_sq_norm", "gamma", "gamma_drift", "gamma_lower", "gamma_memory", "gamma_upper",
+    "harmonic_rate", "kramers_rate", "mean_sq_displacement", "momentum_angle", "momentum_equilibrium_sq_norm", "momentum_sq_step",
+    "noise_trace_at_norm", "sgd_mean_loss_gap", "slowest_rate", "sq_norm", "stationary_loss_density", "stationary_mean_loss",
+    "time_to_equilibrium", "toy_cycle_multiplier", "toy_effective_lr_step", "toy_flow_ratio", "toy_loss_floor",
+    "toy_multiplier", "toy_ratio_step", "toy_threshold", "well_share",
 ]
