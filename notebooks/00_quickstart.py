@@ -95,8 +95,8 @@ theory.derivation
 # A claim states what it promises to see (the resolution) before it runs, and a wrong statement that it must refute.
 
 # %%
-def simulation(run):
-    paths = sdt.simulate(process, [1.0], t1=1.0, dt=1e-3, n_paths=run.paths(200_000), rng=run.rng)
+def measure(trial):
+    paths = sdt.simulate(process, [1.0], t1=1.0, dt=1e-3, n_paths=trial.paths(200_000), rng=trial.rng)
     return {"E x(1)": mean_estimate(paths.x.values[:, -1])}
 
 
@@ -108,11 +108,13 @@ def derivation():
             .residual("the solution solves it", sympy.diff(solved, t) - mu * solved))
 
 
-claim = sdt.Claim("GBM-mean", title="the mean grows as exp(mu t)", statement=r"$\mathbb{E}\,x_t = e^{\mu t}$",
-                  derivation=derivation, prediction={"E x(1)": np.exp(0.5)}, simulation=simulation,
-                  resolution={"E x(1)": sdt.Relative(0.02)},
-                  negative_control=sdt.Control("the growth rate is mu + sigma^2/2, as for the wrong calculus",
-                                               prediction={"E x(1)": np.exp(0.5 + 0.125)}))
+# Euler's mean is (1 + mu dt)^(t/dt): relative to exp(mu t) it is off by mu^2 t dt / 2, to first order
+euler = 0.5**2 / 2 * 1e-3 * np.exp(0.5)
+claim = sdt.Claim("GBM-mean", "the mean grows as exp(mu t)", statement=r"$\mathbb{E}\,x_t = e^{\mu t}$",
+                  proof=derivation, measure=measure,
+                  quantities={"E x(1)": sdt.Quantity(np.exp(0.5), sdt.Relative(0.02), wrong=np.exp(0.5 + 0.125),
+                                                     bias=1.01 * euler, bias_source="Euler's mean is known")},
+                  control="the growth rate is mu + sigma^2/2, as for the wrong calculus")
 verdict = claim.verify(rng=0)
 verdict
 

@@ -259,7 +259,7 @@ verdict = claim.verify(rng=0)
 verdict
 
 # %%
-claim.figure(verdict.run)
+claim.draw(verdict.trial)
 
 # %% [markdown]
 # ## Exercises

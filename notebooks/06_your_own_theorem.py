@@ -19,8 +19,8 @@
 # the average $\bar x_T = \frac1T\int_0^T x_t\,dt$? We claim, for a start at the minimum,
 # $$ \mathrm{Var}\,\bar x_T = \frac{s^2}{a^2 T}\Bigl(1 - \frac{2(1-e^{-aT})}{aT} + \frac{1-e^{-2aT}}{2aT}\Bigr). $$
 #
-# A claim in this library is four things: a **derivation** that SymPy closes, a **prediction**, a **simulation** with error bars, and a
-# **negative control**: a wrong statement that the same measurement must refute. We write them one by one.
+# A claim in this library is four things: a **proof** that SymPy closes, **quantities** that it predicts, a **measurement** with error bars,
+# and a **control**: a wrong statement that the same measurement must refute. We write them one by one.
 
 # %%
 import matplotlib.pyplot as plt
@@ -30,7 +30,7 @@ from IPython.display import display
 
 import sdetheory as sdt
 from sdetheory import plot
-from sdetheory.stats import Estimate, step_halving
+from sdetheory.stats import mean_estimate, step_halving
 from sdetheory.symbolic import Derivation
 
 # %% [markdown]
@@ -74,7 +74,7 @@ derivation().verify()
 derivation(claimed * sympy.Rational(101, 100)).verify()
 
 # %% [markdown]
-# ## 3. The simulation, and what it promises to see
+# ## 3. The measurement, and what it promises to see
 #
 # We fix three times, the number of paths, and the **resolution**: a relative error of 6 % of the variance must not escape. The bias of the time
 # step is measured: a second run at twice the step, on the same Brownian paths, bounds it.
@@ -85,32 +85,31 @@ process = pair.subs({a: CURVATURE, s: NOISE})
 variance = sympy.lambdify(T, claimed.subs({a: CURVATURE, s: NOISE}))
 
 
-def simulation(run, process=process):
+def measure(trial, process=process):
     squares = {}
     for dt in (1 / 16, 1 / 32):
-        runs = sdt.simulate(process, [0.0, 0.0], t1=16.0, dt=dt, brownian_dt=1 / 32, n_paths=run.paths(80_000), rng=run.rng,
+        runs = sdt.simulate(process, [0.0, 0.0], t1=16.0, dt=dt, brownian_dt=1 / 32, n_paths=trial.paths(80_000), rng=trial.rng,
                             observe=["y"], save_every=round(1 / dt), scheme="weak_order_2")
         squares[dt] = np.stack([runs.y.sel(time=t).values ** 2 / t**2 for t in TIMES], axis=1)
-        run.data["runs"] = runs
+        trial.data["runs"] = runs
     return {"variance": step_halving(squares[1 / 16], squares[1 / 32], order=2, coupled=True)}
 
 
 claim = sdt.Claim(
-    "MINE-1", title="the variance of the averaged iterate",
+    "MINE-1", "the variance of the averaged iterate",
     statement=r"$\mathrm{Var}\,\bar x_T = \frac{s^2}{a^2T}\bigl(1 - \frac{2(1-e^{-aT})}{aT} + \frac{1-e^{-2aT}}{2aT}\bigr)$",
-    derivation=derivation,
-    prediction={"variance": np.array([variance(t) for t in TIMES])},
-    simulation=simulation,
-    resolution={"variance": sdt.Resolution(sdt.Relative(0.06), points=len(TIMES))},
-    negative_control=sdt.Control("the start is forgotten at once: the variance is s²/(a²T)",
-                                 prediction={"variance": NOISE**2 / (CURVATURE**2 * np.array(TIMES))}))
+    proof=derivation, measure=measure,
+    quantities={"variance": sdt.Quantity([variance(t) for t in TIMES], sdt.Relative(0.06),
+                                         wrong=NOISE**2 / (CURVATURE**2 * np.array(TIMES)),
+                                         points=[f"T = {t:g}" for t in TIMES])},
+    control="the start is forgotten at once: the variance is s²/(a²T)")
 verdict = claim.verify(rng=0)
 verdict
 
 # %%
 display(plot.verdict(verdict).figure)
 fig, ax = plt.subplots(figsize=(6.4, 3.6), layout="constrained")
-runs = verdict.run.data["runs"]
+runs = verdict.trial.data["runs"]
 later = runs.sel(time=slice(0.5, None))
 ax.loglog(later.time, (later.y**2).mean("path") / later.time**2, "o", markersize=4, label="80,000 paths")
 ax.loglog(later.time, [variance(float(t)) for t in later.time], "--", color="0.35", label="the lemma")
@@ -129,9 +128,8 @@ quartic = sdt.SDE([x, y], drift=[-CURVATURE * x - 2 * x**3, x], diffusion=[[NOIS
 quartic.moment_equations(order=2)
 
 # %%
-broken = sdt.Claim("MINE-2", statement="the same number for a quartic minimum", empirical=True, prediction=claim.prediction,
-                   simulation=lambda run: simulation(run, quartic), resolution=claim.resolution,
-                   negative_control=claim.negative_control)
+broken = sdt.Claim("MINE-2", statement="the same number for a quartic minimum", empirical=True,
+                   quantities=claim.quantities, measure=lambda trial: measure(trial, quartic), control=claim.control)
 broken.verify(rng=0)
 
 # %% [markdown]
@@ -140,17 +138,14 @@ broken.verify(rng=0)
 # With two hundred paths the check can't see 6 %, and says so: `inconclusive`, with the number of paths that it would take.
 
 # %%
-few = sdt.Claim("MINE-3", statement="the same, from few paths", derivation=derivation, prediction={"variance": variance(4.0)},
-                resolution={"variance": sdt.Relative(0.06)},
-                simulation=lambda run: {"variance": Estimate(*_mean(run))},
-                negative_control=sdt.Control("twice the variance", prediction={"variance": 2 * variance(4.0)}))
+def from_few_paths(trial):
+    runs = sdt.simulate(process, [0.0, 0.0], t1=4.0, dt=1 / 32, n_paths=200, rng=trial.rng, observe=["y"])
+    return {"variance": mean_estimate(runs.y.values[:, -1] ** 2 / 16)}
 
 
-def _mean(run):
-    ends = sdt.simulate(process, [0.0, 0.0], t1=4.0, dt=1 / 32, n_paths=200, rng=run.rng, observe=["y"]).y.values[:, -1] ** 2 / 16
-    return ends.mean(), ends.std(ddof=1) / np.sqrt(ends.size)
-
-
+few = sdt.Claim("MINE-3", statement="the same, from few paths", proof=derivation, measure=from_few_paths,
+                quantities={"variance": sdt.Quantity(variance(4.0), sdt.Relative(0.06), wrong=2 * variance(4.0))},
+                control="twice the variance")
 few.verify(rng=0)
 
 # %% [markdown]

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import time
 import traceback
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,7 +19,9 @@ from .devices import torch_version
 from .figures import figure_markup
 from .registry import ClaimFile
 
-__all__ = ["Order", "check", "failed", "skipped"]
+__all__ = ["Order", "Stated", "check", "failed", "read", "skipped"]
+
+_STOPS = (Exception, SystemExit)  # what ends a claim; Ctrl-C is the parent's
 
 
 @dataclass(frozen=True)
@@ -36,28 +39,48 @@ class Order:
     device: str = "cpu"
 
 
-def check(order: Order) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Verify one claim; return its result and its display. An exception is a result, not a crash."""
+@dataclass(frozen=True)
+class Stated:
+    """What a claim's file says before it is verified."""
+
+    title: str
+    n_comparisons: int
+
+
+def read(file: ClaimFile) -> Iterator[Stated | None]:
+    """Import a claim's file and say what is in it; None where that fails, as `check` meets it again."""
+    try:
+        claim = file.load()
+        yield Stated(claim.title, claim.n_comparisons)
+    except _STOPS:
+        yield None
+
+
+def check(order: Order) -> Iterator[tuple[dict[str, Any], dict[str, Any]]]:
+    """Verify one claim; yield its result and its display, and again with the figure. An exception is a result, not a crash."""
     started = time.perf_counter()
     claim: Claim | None = None
     try:
         claim = order.file.load()
         if package := order.file.missing():
-            return skipped(order, f"needs {package}, which is not installed") | {"statement": claim.statement}, {}
+            yield skipped(order, f"needs {package}, which is not installed") | {"statement": claim.statement}, {}
+            return
         verdict = claim.verify(order.seed, order.mode, n_comparisons=max(order.n_comparisons, claim.n_comparisons))
-    except Exception as error:
+    except _STOPS as error:
         seconds = time.perf_counter() - started
         if claim is None:
-            return failed(order, f"{type(error).__name__}: {error}", traceback.format_exc(), seconds), {}
+            yield failed(order, f"{type(error).__name__}: {error}", traceback.format_exc(), seconds), {}
+            return
         verdict = verdict_from_error(claim, error, rng=order.seed, mode=order.mode, seconds=seconds)
-        return _result(order, verdict, claim.statement) | {"traceback": traceback.format_exc()}, _shown(claim)
-    result, display = _result(order, verdict, claim.statement), _shown(claim)
+        yield _result(order, verdict, claim.statement) | {"traceback": traceback.format_exc()}, _shown(claim, order.file)
+        return
+    result, display = _result(order, verdict, claim.statement), _shown(claim, order.file)
+    yield result, display  # whatever drawing does, the numbers stand
     if claim.figure is not None:
         try:
-            display["figure"] = figure_markup(claim.draw, verdict.trial, f"{claim.id} {order.device}")
-        except Exception:  # the numbers stand without their picture; the report and the table say that it is missing
-            result["figure_error"] = traceback.format_exc()
-    return result, display
+            yield result, display | {"figure": figure_markup(claim.draw, verdict.trial, f"{claim.id} {order.device}")}
+        except _STOPS:  # the report and the table say that the picture is missing
+            yield result | {"figure_error": traceback.format_exc()}, display
 
 
 def failed(order: Order, reason: str, trace: str = "", seconds: float = 0.0) -> dict[str, Any]:
@@ -89,12 +112,13 @@ def _result(order: Order, verdict: Verdict, statement: str) -> dict[str, Any]:
                     "n_comparisons_in_run": order.n_comparisons}
 
 
-def _shown(claim: Claim) -> dict[str, Any]:
+def _shown(claim: Claim, file: ClaimFile) -> dict[str, Any]:
     """The statement's kind, its place in the paper, and the derivation in sentences and MathML."""
-    display: dict[str, Any] = {"extension": claim.extension, "empirical": claim.empirical, "where": claim.where}
+    display: dict[str, Any] = {"extension": claim.extension, "empirical": claim.empirical, "where": claim.where,
+                               "file": "/".join(file.path.parts[-3:])}
     try:
         proof = claim.derivation
-    except Exception:  # verify has met the same exception and made it the result
+    except _STOPS:  # verify has met the same exception and made it the result
         return display
     if proof is not None and hasattr(proof, "steps"):
         display["derivation"] = {

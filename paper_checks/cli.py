@@ -25,7 +25,8 @@ examples:
   paper-checks run EXP catapult     verify those of two papers
   paper-checks run                  verify all
 
-A run writes report.html and results.json.
+A run writes report.html and results.json; results of other claims in the
+folder stay.
 """
 
 
@@ -69,9 +70,12 @@ def _parser() -> argparse.ArgumentParser:
 
     run = commands.add_parser("run", parents=[papers, output], help="verify claims",
                               description="Verify claims: derivation, simulation, negative control. Exit status 0 only "
-                                          "when all that ran are confirmed.")
+                                          "when claims ran and all of them are confirmed.")
     run.add_argument("wanted", metavar="ID or PAPER", nargs="*", help="ILR-4, ILR, intrinsic_lr, … (default: all)")
-    run.add_argument("--only", metavar="FOLDER", default=None, help="no claims but those of a folder: real-nets, svag, …")
+    run.add_argument("--only", metavar="FOLDER", action="append", default=[],
+                     help="no claims but those of a folder: real-nets, svag, …; may be given several times")
+    run.add_argument("--resume", metavar="DIR", type=Path, default=None,
+                     help="go on with the run in this folder: its claims that have no result yet, under its seed and mode")
     run.add_argument("--device", choices=DEVICES, default="cpu",
                      help="where claims on real nets run (default: cpu); cuda runs larger ones, and keeps its results beside those "
                           "of the CPU in results-cuda.json")
@@ -80,6 +84,10 @@ def _parser() -> argparse.ArgumentParser:
     size.add_argument("--thorough", dest="mode", action="store_const", const="thorough", help="16 times the paths")
     run.add_argument("--seed", type=_natural, default=0, metavar="N", help="the root seed (default: 0)")
     run.add_argument("--jobs", type=_positive, default=None, metavar="N", help="processes (default: one a core)")
+    run.add_argument("--timeout", type=_above_zero, default=3600.0, metavar="SECONDS",
+                     help="what a claim may take before it is given up (default: 3600)")
+    run.add_argument("--memory", type=_above_zero, default=None, metavar="GIB",
+                     help="what a process may allocate (default: 90 %% of what is available, shared among the processes)")
     run.set_defaults(mode="default")
 
     listing = commands.add_parser("list", parents=[papers], help="name the claims")
@@ -95,6 +103,16 @@ def _natural(text: str) -> int:
     if not text.isdecimal():
         raise argparse.ArgumentTypeError(f"expected an integer >= 0, got {text!r}")
     return int(text)
+
+
+def _above_zero(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = 0.0
+    if not 0 < value < float("inf"):
+        raise argparse.ArgumentTypeError(f"expected a number > 0, got {text!r}")
+    return value
 
 
 def _positive(text: str) -> int:

@@ -3,86 +3,149 @@
 from __future__ import annotations
 
 import contextlib
+import signal
 import sys
+import threading
 import time
 from argparse import Namespace
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Any
 
 from sdetheory.papers import PAPERS
 
 from .console import MARKS, Progress, columns, table, wrapped
 from .devices import available
 from .registry import ClaimFile, SelectionError, discover, select
-from .results import FolderError, Results
+from .results import Asked, FolderError, Results
 from .unicode_text import pretty_lines, readable
-
-if TYPE_CHECKING:
-    from sdetheory.claims import Claim
 
 __all__ = ["COMMANDS"]
 
 
 def run(asked: Namespace) -> int:
     """Verify claims, each in a worker process, and write what came out."""
-    from .checking import Order, check, failed, skipped
-    from .report import render
-    from .workers import cores, run_in_workers
+    from sdetheory.machine import available_memory
 
-    files = select(asked.wanted, discover(asked.papers))
-    if not files:
-        raise SelectionError(f"no claims in {asked.papers}; a claim is a file such as {asked.papers}/my_paper/mine_01_x.py")
-    if asked.only is not None:
-        within = select([asked.only], discover(asked.papers))
-        if not (files := [file for file in files if file in within]):
-            raise SelectionError(f"--only {asked.only}: expected a folder of the claims asked for, got one that holds none of them")
-    device = available(asked.device)
-    if asked.device != "cpu" and not (files := [file for file in files if file.requires]):
-        raise SelectionError("--device: expected claims on real nets, which alone run there, got none; add --only real-nets")
-    results = Results(asked.output, [file.id for file in files], asked.device)
-    started, claims = time.perf_counter(), [_loaded(file) for file in files]
-    total = sum(claim.n_comparisons for claim in claims if claim)
-    orders = [Order(file, asked.seed, asked.mode, total, claim.title if claim else "", device)
-              for file, claim in zip(files, claims, strict=True)]
-    jobs = min(asked.jobs or cores(), len(files))
-    print(wrapped(f"{len(files)} claim(s), {total} comparisons, seed {asked.seed}, mode {asked.mode}, {jobs} process(es)"
-                  + (f", real nets on {device}" if asked.device != "cpu" else ""), indent=2), flush=True)
-    progress = Progress(len(files), id_width=max(len(file.id) for file in files))
-    interrupted = False
-    work = run_in_workers(check, orders, jobs, lambda running: progress.working([order.file.id for order in running]))
+    from .checking import Order, Stated, check, failed, read, skipped
+    from .report import render
+    from .workers import Lost, Workers, cores
+
+    files, call = _resumed(asked) if asked.resume is not None else _asked_for(asked)
+    device = available(call.device)
+    results = Results(asked.resume or asked.output, call, [file.id for file in discover(Path(call.papers))])
+    if asked.resume is not None:
+        files = [file for file in files if not _is_done(results.found.get(file.id), call)]
+        if not files:
+            print(f"nothing left to do: {results.folder} has a result of every claim that was asked for")
+    started, jobs = time.perf_counter(), min(asked.jobs or cores(), len(files) or 1)
+    memory = None if call.device != "cpu" else int(asked.memory * 2**30) if asked.memory else int(0.9 * available_memory() / jobs)
+    progress = Progress(len(files), id_width=max((len(file.id) for file in files), default=0))
+    orders = [Order(file, call.seed, call.mode, 0, "", device) for file in files]
+    broken_off = ""
     try:
-        with contextlib.closing(work):
+        with _terminable(), Workers(jobs, timeout=asked.timeout, memory=memory) as workers:
+            stated, lost = dict[str, Stated](), dict[str, Lost]()
+            for file, outcome in workers.run(read, files, lambda running: progress.working([file.id for file in running])):
+                if isinstance(outcome, Lost):
+                    lost[file.id] = outcome
+                elif outcome is not None:
+                    stated[file.id] = outcome
+            total = sum(claim.n_comparisons for claim in stated.values())
+            orders = [replace(order, n_comparisons=total, title=stated[order.file.id].title if order.file.id in stated else "")
+                      for order in orders]
+            progress.clear()
+            print(wrapped(f"{len(files)} claim(s), {total} comparisons, seed {call.seed}, mode {call.mode}, {jobs} process(es)"
+                          + (f", real nets on {device}" if call.device != "cpu" else ""), indent=2), flush=True)
+            for order in orders:
+                if order.file.id in lost:
+                    result = failed(order, f"its file could not be read: {lost[order.file.id].reason}")
+                    results.add(result, {})
+                    progress.finished(result)
+            work = workers.run(check, [order for order in orders if order.file.id not in lost],
+                               lambda running: progress.working([order.file.id for order in running]))
             for order, outcome in work:
-                result, display = outcome or (failed(order, "the process that worked on it died"), {})
+                first = order.file.id not in results.fresh
+                if isinstance(outcome, Lost):  # with its result there, only its figure was lost
+                    result = failed(order, outcome.reason) if first else \
+                        results.found[order.file.id] | {"figure_error": outcome.reason}
+                    display = {} if first else results.display(order.file.id, call.device)
+                else:
+                    result, display = outcome
                 results.add(result, display)
-                progress.finished(result)
-    except KeyboardInterrupt:
-        interrupted = True
+                if first:
+                    progress.finished(result)
+    except KeyboardInterrupt as stop:
+        broken_off = str(stop) or "interrupted"
         progress.clear()
         for order in orders:
             if order.file.id not in results.found:
-                results.add(skipped(order, "interrupted"), {})
+                results.add(skipped(order, broken_off), {})
+    return _concluded(results, [file.id for file in files], render, started, broken_off)
+
+
+def _asked_for(asked: Namespace) -> tuple[list[ClaimFile], Asked]:
+    """The files of the claims that were asked for, and the call as `run.json` keeps it."""
+    everything = discover(asked.papers)
+    files = select(asked.wanted, everything)
+    if not files:
+        raise SelectionError(f"no claims in {asked.papers}; a claim is a file such as {asked.papers}/my_paper/mine_01_x.py")
+    if asked.only:
+        within = select(asked.only, everything)
+        if not (files := [file for file in files if file in within]):
+            raise SelectionError(f"--only {' '.join(asked.only)}: expected folders of the claims asked for, got none that holds one")
+    if asked.device != "cpu" and not (files := [file for file in files if file.requires]):
+        raise SelectionError("--device: expected claims on real nets, which alone run there, got none; add --only real-nets")
+    return files, Asked(tuple(file.id for file in files), asked.seed, asked.mode, asked.device, str(asked.papers.resolve()))
+
+
+def _resumed(asked: Namespace) -> tuple[list[ClaimFile], Asked]:
+    """The claims of the run whose folder is to be resumed, under its seed, mode and device."""
+    if asked.wanted or asked.only:
+        raise SelectionError("--resume: expected nothing but the folder, as its run says which claims; leave out the others")
+    call = Asked.read(asked.resume)
+    return select(call.claims, discover(Path(call.papers))), call
+
+
+def _is_done(result: dict[str, Any] | None, call: Asked) -> bool:
+    """Whether a result is one of that run, and no error."""
+    return result is not None and result["status"] not in {"error", "skipped"} \
+        and (result["seed"], result.get("mode")) == (call.seed, call.mode)
+
+
+def _concluded(results: Results, ids: list[str], render: Callable[[Results], str], started: float, broken_off: str) -> int:
+    """Write the page, print the table, and return the exit status."""
+    ours = [results.found[id] for id in ids if id in results.fresh]
     page = results.write_page(render(results))
-    print(f"\n{table(results)}\n\n{wrapped(f'{_summary(results)}, {time.perf_counter() - started:.1f} s')}\n{page}")
-    if interrupted:
-        print("interrupted: the claims that had finished are written", file=sys.stderr)
+    counts = Counter(result["status"] for result in ours)
+    summary = ", ".join(f"{counts[status]} {status}" for status in MARKS if counts[status])
+    print(f"\n{table(ours)}\n\n{wrapped(f'{summary}, {time.perf_counter() - started:.1f} s')}\n{page}")
+    if results.moved:
+        print(f"{results.moved}; everything is in {results.folder}", file=sys.stderr)
+    if broken_off:
+        print(f"{broken_off}: the claims that had finished are written; go on with `paper-checks run --resume {results.folder}`",
+              file=sys.stderr)
         return 130
-    ran = [result["status"] for result in results if result["status"] != "skipped"]
+    ran = [result["status"] for result in ours if result["status"] != "skipped"]
     return 0 if ran and set(ran) == {"confirmed"} else 1
 
 
-def _loaded(file: ClaimFile) -> Claim | None:
+@contextlib.contextmanager
+def _terminable() -> Iterator[None]:
+    """Let SIGTERM, as a scheduler sends it, break off a run like Ctrl-C does: with what had finished written."""
+    def stop(number: int, frame: Any) -> None:
+        raise KeyboardInterrupt("terminated")
+
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, stop)
     try:
-        return file.load()
-    except Exception:  # the worker meets it again and makes it this claim's result
-        return None
-
-
-def _summary(results: Results) -> str:
-    counts = Counter(result["status"] for result in results)
-    return ", ".join(f"{counts[status]} {status}" for status in MARKS if counts[status])
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def list_claims(asked: Namespace) -> int:

@@ -25,6 +25,8 @@ def at_two_steps(one: Callable[[Any, Any, int], Mapping[str, np.ndarray]], cases
         The weak order of the scheme for these quantities.
     """
     samples = [[one(case, seed, refine) for refine in (2, 1)] for case, seed in zip(cases, seeds, strict=True)]
-    return {name: step_halving(*(np.stack([pair[i][name] for pair in samples], axis=1) for i in (0, 1)), order=order,
-                               coupled=True)
-            for name in samples[0][0]}
+
+    def at(size: int, name: str) -> np.ndarray:
+        return np.stack([both[size][name] for both in samples], axis=1)
+
+    return {name: step_halving(at(0, name), at(1, name), order=order, coupled=True) for name in samples[0][0]}

@@ -8,11 +8,17 @@ from __future__ import annotations
 
 import html
 import re
+import xml.etree.ElementTree as ET
+from collections.abc import Iterator
 
 from latex2mathml.converter import convert
 
-__all__ = ["prose", "tidied"]
+from .safe_markup import UnsafeMarkupError, element_of, safe_mathml, text_of
 
+__all__ = ["breakable", "prose", "tidied"]
+
+_LONGEST_PIECE = 48  # characters of a formula that stay on one line
+_BREAKS = {"=", "+", "-", "−", "≤", "≥", "<", ">", "→", "∼", "≈"}
 _PIECES = re.compile(r"\$\$(?P<display>.+?)\$\$|\$(?P<inline>.+?)\$|`(?P<code>[^`]+)`|\n\s*\n(?P<end>)", re.DOTALL)
 
 
@@ -52,6 +58,43 @@ def tidied(mathml: str) -> str:
     return mathml
 
 
+def breakable(mathml: str) -> str:
+    """Return a long formula as pieces between which a line may break, before = and the signs of its sums.
+
+    >>> breakable("<math><mrow><mi>a</mi><mo>=</mo><mi>b</mi></mrow></math>")
+    '<math><mrow><mi>a</mi><mo>=</mo><mi>b</mi></mrow></math>'
+    """
+    math = element_of(mathml, "math")
+    if len("".join(math.itertext())) <= _LONGEST_PIECE:
+        return mathml
+    pieces: list[list[ET.Element]] = [[]]
+    length = 0
+    for atom in _atoms(math):
+        breaks = atom.tag == "mo" and (atom.text or "").strip() in _BREAKS
+        if breaks and length > _LONGEST_PIECE // 3:
+            pieces.append([])
+            length = 0
+        pieces[-1].append(atom)
+        length += len("".join(atom.itertext()))
+    if len(pieces) == 1:
+        return mathml
+    parts = []
+    for piece in pieces:
+        part = ET.Element("math", {"displaystyle": "true"})
+        ET.SubElement(part, "mrow").extend(piece)
+        parts.append(text_of(part))
+    return '<span class="pieces">' + "<wbr>".join(parts) + "</span>"
+
+
+def _atoms(element: ET.Element) -> Iterator[ET.Element]:
+    """What stands side by side in a formula: rows that only group are opened, those in parentheses are not."""
+    for child in element:
+        if child.tag == "mrow" and not any(c.tag == "mo" and (c.text or "") in "([{" for c in child[:1]):
+            yield from _atoms(child)
+        else:
+            yield child
+
+
 def _formula(tex: str, display: str) -> str:
     try:
         markup = convert(tex.strip(), display=display)
@@ -59,8 +102,10 @@ def _formula(tex: str, display: str) -> str:
         markup = ""
     if not markup or re.search(r">\s*\\[A-Za-z]", markup):  # an unknown command comes through as an identifier
         return f'<code class="tex">{html.escape(tex, quote=False)}</code>'
-    markup = re.sub(r"&#x0*([0-9A-Fa-f]+);", _character, markup)
-    markup = markup.replace(' xmlns="http://www.w3.org/1998/Math/MathML"', "")
+    try:
+        markup = safe_mathml(markup)
+    except UnsafeMarkupError:
+        return f'<code class="tex">{html.escape(tex, quote=False)}</code>'
     markup = markup.replace("<mo>/</mo>", '<mo lspace="0" rspace="0">/</mo>')
     markup = re.sub(r"<mo>([A-Za-z]{2,})</mo>", r"<mi>\1</mi>", markup)  # \operatorname{Tr} binds to what follows
     markup = re.sub(r"<m[io]>([⟨⟩])</m[io]>", r'<mo stretchy="false">\1</mo>', markup)
@@ -68,8 +113,3 @@ def _formula(tex: str, display: str) -> str:
                     r'\1<mspace width="0.17em"/>', markup)
     return re.sub(r"<mover>(<mi>.</mi>|<mrow><mi>.</mi></mrow>)<mo[^>]*>([¯~˙^])</mo></mover>",
                     r'<mover accent="true">\1<mo stretchy="false">\2</mo></mover>', markup)
-
-
-def _character(match: re.Match[str]) -> str:
-    character = chr(int(match[1], 16))
-    return html.escape(character)

@@ -17,6 +17,7 @@ if TYPE_CHECKING:  # what `__getattr__` does, for editors and type checkers
         expectation,
         hypotheses,
         losses,
+        machine,
         noises,
         papers,
         plot,
@@ -59,7 +60,8 @@ _WHERE = {
 }
 __all__ = ["SDE", "SGD", "SVAG", "Between", "Claim", "Derivation", "Estimate", "Exact", "Formula", "Loss", "Quantity", "Relative",
            "__version__", "claims", "dynamics", "exact", "expect", "expectation", "hypotheses",
-           "losses", "noises", "papers", "plot", "process", "processes", "random", "recording", "scaling_rule", "schedules", "schemes",
+           "losses", "machine", "noises", "papers", "plot", "process", "processes", "random", "recording",
+           "scaling_rule", "schedules", "schemes",
            "sde", "simulate", "simulation", "sphere", "starts", "stats", "studies", "symbolic", "theory", "torch", "total", "translate",
            "validation", "verify_all"]
 

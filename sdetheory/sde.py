@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Callable, Mapping
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import Any
 
 import sympy
@@ -233,15 +233,20 @@ class SDE:
         return (self.states, self.time, self._coefficients)
 
     def __repr__(self) -> str:
-        names = ", ".join(map(str, self.states))
-        a, b = self._coefficients
-        if self.dim == self.noise_dim == 1:
-            return f"SDE(d{names} = {_factor(a[0])}d{self.time} + {_factor(b[0])}dW)"
-        return f"SDE(d({names}) = {list(a)} d{self.time} + {b.tolist()} dW)"
+        return _text(self)
 
     def _repr_latex_(self) -> str:
         x, a, b = (e[0] if len(e) == 1 else e for e in (sympy.ImmutableMatrix(self.states), *self._coefficients))
         return f"$$d{latex(x)} = {_latex_factor(a)}d{latex(self.time)} + {_latex_factor(b)}dW$$"
+
+
+@lru_cache(maxsize=256)  # every result says what was simulated, and SymPy takes longer to print it than a short run takes
+def _text(sde: SDE) -> str:
+    names = ", ".join(map(str, sde.states))
+    a, b = sde.drift, sde.diffusion
+    if sde.dim == sde.noise_dim == 1:
+        return f"SDE(d{names} = {_factor(a[0])}d{sde.time} + {_factor(b[0])}dW)"
+    return f"SDE(d({names}) = {list(a)} d{sde.time} + {b.tolist()} dW)"
 
 
 def _factor(e: sympy.Expr) -> str:

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from sdetheory.evidence import Between, Exact, compare
+from sdetheory.claims import Between, Exact, compare
 from sdetheory.stats import Estimate, mean_estimate
 
 

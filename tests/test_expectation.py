@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 import pickle
 
@@ -233,3 +234,48 @@ def test_a_function_that_changes_what_it_computes_is_asked_again():
     before = value()
     factor = 2.0
     assert value() == pytest.approx(2 * before)
+
+
+@pytest.mark.parametrize("start, t1", [(2.0, 1.0), (3.0, 1.0), (0.0, 20.0)])
+@pytest.mark.parametrize("method", ["auto", "multilevel"])
+def test_steps_at_which_an_explicit_scheme_explodes_give_no_answer(method, start, t1):
+    """The double well dX = (X − X³)dt + 0.8 dW: at large steps its explicit schemes reach 1e80 and stay finite on the way."""
+    x = sympy.Symbol("x")
+    well = sdt.SDE([x], drift=[x - x**3], diffusion=[[0.8]])
+    true = _mean_square_by_density(start, t1)
+    for seed in range(4):
+        e = sdt.expect(well, x**2, [start], t1=t1, rtol=1e-2, method=method, rng=seed)
+        assert e.converged, e.message
+        assert abs(e.value - true) <= 1.5 * e.margin  # 95 % in each of 24 cases
+
+
+def _mean_square_by_density(start, t1):
+    """E X² from the generator on a grid (reflecting ends, far out): exp(t L) applied to x², at the start."""
+    import scipy.linalg
+
+    grid = np.linspace(-5.0, 5.0, 801)
+    h = grid[1] - grid[0]
+    drift, half = grid - grid**3, 0.8**2 / 2
+    # exponentially fitted (Scharfetter-Gummel) rates: second order, and a Markov chain at any drift
+    q = drift * h / half
+    bernoulli = lambda z: np.where(np.abs(z) < 1e-8, 1 - z / 2, z / np.expm1(np.where(np.abs(z) < 1e-8, 1.0, z)))  # noqa: E731
+    up, down = half / h**2 * bernoulli(-q), half / h**2 * bernoulli(q)
+    up[-1] = down[0] = 0.0
+    generator = np.diag(up[:-1], 1) + np.diag(down[1:], -1) - np.diag(up + down)
+    return float(np.interp(start, grid, scipy.linalg.expm(t1 * generator) @ grid**2))
+
+
+def test_an_answer_that_a_cheaper_method_contradicts_is_not_given(monkeypatch):
+    import sdetheory.expectation.to_tolerance as module
+
+    right = module.multilevel_mean
+
+    def wrong(*arguments):
+        outcome = right(*arguments)
+        return dataclasses.replace(outcome, value=outcome.value * 3)
+
+    monkeypatch.setattr(module, "multilevel_mean", wrong)
+    x = sympy.Symbol("x")
+    well = sdt.SDE([x], drift=[x - x**3], diffusion=[[0.8]])
+    e = sdt.expect(well, x**2, [2.0], t1=1.0, rtol=1e-2, rng=0)
+    assert abs(e.value - _mean_square_by_density(2.0, 1.0)) <= 2 * e.margin

@@ -120,13 +120,13 @@ def my_claim(rate: float) -> sdt.Claim:
         mean = ou.moment_equations(order=1).solve([1], t)[x]
         return Derivation("the mean").step("solve the moment equation", mean).residual("decay", mean.diff(t) + mean)
 
-    def simulation(run):
-        runs = sdt.simulate(ou, [1.0], t1=1.0, dt=2.0**-6, scheme="weak_order_2", n_paths=run.paths(40_000), rng=run.rng)
+    def measure(trial):
+        runs = sdt.simulate(ou, [1.0], t1=1.0, dt=2.0**-6, scheme="weak_order_2", n_paths=trial.paths(40_000), rng=trial.rng)
         return {"E x(1)": mean_estimate(runs.x.values[:, -1])}
 
-    return sdt.Claim("MINE-1", statement=r"$E\,x_t = e^{-t}$", derivation=derivation, prediction={"E x(1)": np.exp(-rate)},
-                     simulation=simulation, resolution={"E x(1)": 0.04},
-                     negative_control=sdt.Control("the rate is 1/2", prediction={"E x(1)": np.exp(-rate / 2)}))
+    return sdt.Claim("MINE-1", statement=r"$E\,x_t = e^{-t}$", proof=derivation, measure=measure,
+                     quantities={"E x(1)": sdt.Quantity(np.exp(-rate), 0.04, wrong=np.exp(-rate / 2))},
+                     control="the rate is 1/2")
 
 
 @pytest.mark.parametrize("seed", [0, 1, 2])

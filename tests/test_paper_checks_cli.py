@@ -20,19 +20,20 @@ from paper_checks.cli import main
 from paper_checks.console import Progress
 from paper_checks.registry import HERE, SelectionError, discover, select
 from paper_checks.report import render
-from paper_checks.results import FolderError, Results
+from paper_checks.results import Asked, FolderError, Results
 from paper_checks.source import stated
 from sdetheory.papers import PAPERS
 
 ROOT = Path(__file__).resolve().parent.parent
-KEYS = {"id", "paper", "title", "status", "derivation", "evidence", "negative_control", "seed", "seconds", "versions"}
+KEYS = {"id", "paper", "title", "status", "derivation", "evidence", "negative_control", "setup", "calls", "seed", "seconds",
+        "versions"}
 ROW_KEYS = {"name", "predicted", "measured", "stderr", "bias_bound", "z", "resolution"}
 
 SOURCE = r'''
 import os, time
 import numpy as np
 import sympy
-from sdetheory.claims import Claim, Control
+from sdetheory.claims import Claim, Quantity
 from sdetheory.stats import mean_estimate
 from sdetheory.symbolic import Derivation
 {head}
@@ -41,22 +42,19 @@ def derivation():
     x = sympy.Symbol("x")
     return Derivation("A square").step(r"Expand $(x+1)^2$.", (x + 1)**2).residual("it is", (x + 1)**2 - x**2 - 2*x - 1)
 
-def simulation(run):
+def measure(trial):
     {before}
-    run.data["x"] = {truth} + np.random.default_rng(run.rng).normal(size=run.paths({paths}))
-    return {{"mean": mean_estimate(run.data["x"])}}
+    trial.data["x"] = {truth} + np.random.default_rng(trial.rng).normal(size=trial.paths({paths}))
+    return {{"mean": mean_estimate(trial.data["x"])}}
 
-def figure(run):
+def figure(trial, ax):
     {drawing}
-    import matplotlib.pyplot as plt
-    fig, ax = plt.subplots()
-    ax.hist(run.data["x"], bins=20)
+    ax.hist(trial.data["x"], bins=20)
     ax.set_title("a histogram")
-    return fig
 
-claim = Claim("{id}", title="The mean <b>is</b> $\\mu$", statement=r"$\mathbb{{E}}X = \mu$ & more", derivation=derivation,
-              prediction={{"mean": 1.0}}, simulation=simulation, resolution={{"mean": 0.1}}, figure=figure,
-              negative_control=Control("the mean is 1.3", prediction={{"mean": 1.3}}))
+claim = Claim("{id}", "The mean <b>is</b> $\\mu$", statement=r"$\mathbb{{E}}X = \mu$ & more", proof=derivation,
+              quantities={{"mean": Quantity(1.0, 0.1, wrong=1.3)}}, measure=measure, figure=figure,
+              control="the mean is 1.3")
 '''
 FAKE = {  # file: (what is put into the source, the status it must come to)
     "toy_01_true": ({}, "confirmed"),
@@ -67,6 +65,12 @@ FAKE = {  # file: (what is put into the source, the status it must come to)
     "toy_06_no_figure": ({"drawing": "raise ValueError('no ink')"}, "confirmed"),
     "toy_07_needs_more": ({"head": "requires = ('no_such_package',)"}, "skipped"),
     "toy_08_dies": ({"before": "os._exit(3)"}, "error"),
+    "toy_09_leaves_at_import": ({"head": "import sys; sys.exit(0)"}, "error"),
+    "toy_10_dies_at_import": ({"head": "os._exit(0)"}, "error"),
+    "toy_11_dies_drawing": ({"drawing": "os.kill(os.getpid(), 11)"}, "confirmed"),
+    "toy_12_leaves_a_child": ({"before": "if os.fork(): os._exit(4)\n    time.sleep(300)"}, "error"),
+    "toy_13_eats_memory": ({"before": "np.ones(10**12)"}, "error"),
+    "toy_14_says_what_is_no_text": ({"before": "raise ValueError(chr(0xd800))"}, "error"),
     "net_toy_10_real": ({}, "confirmed"),
 }
 
@@ -83,6 +87,17 @@ def write_claims(folder: Path, files: dict[str, dict[str, str]]) -> Path:
     return folder / "papers"
 
 
+def toy_result(id: str) -> dict[str, object]:
+    return {"id": id, "paper": "toys", "title": "t", "status": "confirmed", "seed": 0, "mode": "default", "seconds": 1.0,
+            "versions": {}, "derivation": {"status": "proved", "seconds": 0.0, "residuals": {}}, "evidence": [],
+            "negative_control": {"status": "refuted", "statement": "s", "power": 1.0, "evidence": [], "unstated": [], "without": {}}}
+
+
+def started(folder: Path, *ids: str) -> Results:
+    """The results of a run that has just been started."""
+    return Results(folder, Asked(ids, 0, "default", "cpu", ""), ids)
+
+
 def command(*arguments: object, **options) -> subprocess.Popen[str]:
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "PYTHONIOENCODING": "utf-8", "COLUMNS": "100"}
     return subprocess.Popen([sys.executable, "-m", "paper_checks", *map(str, arguments)], text=True, env=environment,
@@ -95,7 +110,7 @@ def whole_run(tmp_path_factory):
     folder = tmp_path_factory.mktemp("run")
     papers = write_claims(folder, {name: changes for name, (changes, _) in FAKE.items()})
     process = command("run", "--papers", papers, "--output", folder / "out", "--seed", 3, "--jobs", 2)
-    out, err = process.communicate(timeout=120)
+    out, err = process.communicate(timeout=180)
     assert err == ""
     return process.returncode, out, folder / "out", papers
 
@@ -103,11 +118,11 @@ def whole_run(tmp_path_factory):
 def test_each_claim_comes_to_its_own_verdict_whatever_happens_to_the_others(whole_run):
     status, out, folder, _ = whole_run
     results = json.loads((folder / "results.json").read_text())
-    assert [r["id"] for r in results] == [f"TOY-{k}" for k in range(1, 9)] + ["NET-TOY-10"]
+    assert [r["id"] for r in results] == [f"TOY-{k}" for k in range(1, 15)] + ["NET-TOY-10"]
     assert [r["status"] for r in results] == [wanted for _, wanted in FAKE.values()]
     assert status == 1
     assert all(f"{r['id']} " in out for r in results)
-    assert "3 confirmed, 1 refuted, 1 inconclusive, 3 error, 1 skipped" in out
+    assert "4 confirmed, 1 refuted, 1 inconclusive, 8 error, 1 skipped" in out
 
 
 def test_results_have_the_stated_shape(whole_run):
@@ -127,7 +142,59 @@ def test_an_exception_leaves_its_traceback_and_a_skip_its_reason(whole_run):
     assert "no_such_package" in results["TOY-5"]["traceback"]
     assert "ValueError: no ink" in results["TOY-6"]["figure_error"]
     assert "no_such_package" in results["TOY-7"]["reason"]
-    assert "died" in results["TOY-8"]["reason"]
+    assert results["TOY-8"]["reason"] == "the process that worked on it died (exit status 3)"
+    assert "SystemExit" in results["TOY-9"]["reason"]
+    assert results["TOY-10"]["reason"] == "its file could not be read: the process that worked on it died (exit status 0)"
+    assert results["TOY-11"]["figure_error"] == "the process that worked on it died (SIGSEGV)"
+    assert "exit status 4" in results["TOY-12"]["reason"]
+    assert "MemoryError" in results["TOY-13"]["traceback"]
+    assert "\ud800" in results["TOY-14"]["reason"]
+
+
+def test_what_hangs_is_given_up_and_leaves_no_process(tmp_path, capsys):
+    pids = tmp_path / "pids"
+    note = f"open({str(pids)!r}, 'a').write(f'{{os.getpid()}} ')"
+    papers = write_claims(tmp_path, {"toy_01_hangs": {"before": f"{note}\n    os.fork(); {note}\n    time.sleep(300)"},
+                                     "toy_02_hangs_at_import": {"head": f"{note}\ntime.sleep(300)"}})
+    assert main(["run", "--papers", str(papers), "--output", str(tmp_path / "out"), "--jobs", "2", "--timeout", "8"]) == 1
+    reasons = [r["reason"] for r in Results(tmp_path / "out")]
+    assert reasons == ["it took longer than 8 s (--timeout)", "its file could not be read: it took longer than 8 s (--timeout)"]
+    for pid in set(pids.read_text().split()):
+        assert not running(int(pid))
+
+
+def running(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
+def test_workers_end_with_the_run_and_it_can_be_resumed(tmp_path, number):
+    pids = tmp_path / "pids"
+    once = (f"if not os.path.exists({str(pids)!r}):\n        os.fork()\n        "
+            f"open({str(pids)!r}, 'a').write(f'{{os.getpid()}} ')\n        time.sleep(600)")
+    papers = write_claims(tmp_path, {"toy_01_quick": {}, "toy_02_slow_once": {"before": once}, "toy_03_later": {}})
+    process = command("run", "--papers", papers, "--output", tmp_path / "out", "--jobs", 1, "--seed", 5)
+    deadline = time.monotonic() + 60
+    while not (pids.exists() and len(pids.read_text().split()) == 2) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    process.send_signal(number)
+    _, err = process.communicate(timeout=30)
+    assert process.returncode == (130 if number == signal.SIGTERM else -9)
+    assert "Traceback" not in err
+    deadline = time.monotonic() + 10
+    while any(running(int(pid)) for pid in pids.read_text().split()) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert not any(running(int(pid)) for pid in pids.read_text().split()), "a worker or its child stayed behind"
+    first = {r["id"]: r for r in Results(tmp_path / "out")}
+    assert first["TOY-1"]["status"] == "confirmed"
+    assert main(["run", "--resume", str(tmp_path / "out")]) == 0
+    results = {r["id"]: r for r in Results(tmp_path / "out")}
+    assert {id: (r["status"], r["seed"]) for id, r in results.items()} == dict.fromkeys(("TOY-1", "TOY-2", "TOY-3"), ("confirmed", 5))
+    assert results["TOY-1"] == first["TOY-1"], "what had finished is not run again"
+    assert main(["run", "--resume", str(tmp_path / "out"), "TOY-1"]) == 2
 
 
 def test_the_budget_is_shared_by_all_comparisons_of_the_run(whole_run, tmp_path):
@@ -162,12 +229,13 @@ def test_the_report_is_one_page_that_asks_for_nothing(whole_run):
     text = (whole_run[2] / "report.html").read_text()
     page = _Page(text)
     assert [a for a in page.addresses if a[1] and a[0] != "a" and not a[1].startswith("data:")] == []
-    assert not {"script", "iframe", "object"} & set(page.tags)
+    assert not {"iframe", "object"} & set(page.tags)
+    assert page.tags.count("script") == 1, "the page's own, which finds and orders rows"
     assert not re.search(r"@import|url\((?!#)", text)
     assert len(page.ids) == len(set(page.ids)), "two figures share an id"
     assert page.links <= set(page.ids), "a link or a reference inside a figure leads nowhere"
     assert {"TOY-1", "TOY-8", "NET-TOY-10"} <= page.links
-    assert page.tags.count("svg") == 4  # of every claim that was judged, but the one whose figure fails
+    assert page.tags.count("svg") == 4  # of every claim that was judged, but those whose figures fail
     assert "prefers-color-scheme: dark" in text
 
 
@@ -176,7 +244,7 @@ def test_the_report_escapes_text_and_sets_mathematics(whole_run):
     assert "<b>is</b>" not in text
     assert "&lt;b&gt;is&lt;/b&gt;" in text
     assert "𝔼" in text
-    assert "$" not in re.sub(r"<(pre|style)>.*?</\1>", "", text, flags=re.DOTALL)
+    assert "$" not in re.sub(r"<(pre|style|script)>.*?</\1>", "", text, flags=re.DOTALL)
     for formula in re.findall(r"<math.*?</math>", text, flags=re.DOTALL):
         ET.fromstring(formula)
 
@@ -227,7 +295,8 @@ def test_what_a_file_states_is_what_its_claim_has(file):
 
 @pytest.mark.parametrize("end, title", [
     ('claim = Claim("A-1", title="One " "title")', "One title"), ('claim: Claim = claims.Claim("A-1", title="T")', "T"),
-    ('claim = Claim("A-1")', ""), ('claim = Claim("A-1", title=f"{1} title")', None), ("claim = Claim(**given)", None),
+    ('claim = Claim("A-1")', ""), ('claim = Claim("A-1", "T", paper="p")', "T"), ('claim = Claim("A-1", f"{1} title")', None),
+    ('claim = Claim("A-1", title=f"{1} title")', None), ("claim = Claim(**given)", None),
     ('claim = Claim("A-1", title="T")\nclaim = other(claim)', None), ('if True:\n    claim = Claim("A-1", title="T")', None),
     ("from .shared import claim", None), ("claim, other = two()", None), ("x = 1", None),
     ('def f():\n    claim = 1\nclaim = Claim("A-1", title="T")', "T"),
@@ -249,7 +318,7 @@ def test_list_names_what_it_can_and_wraps_it(tmp_path, capsys, monkeypatch):
     papers = write_claims(tmp_path, dict.fromkeys(("toy_01_a", "toy_02_b", "net_toy_03_c"), {}))
     (papers / "toys" / "toy_02_b.py").write_text("claim = Claim(\n")
     long = papers / "toys" / "net_toy_03_c.py"
-    long.write_text(long.read_text().replace('title="', f'title="A title {"of many words " * 9}'))
+    long.write_text(long.read_text().replace('"The mean', f'"A title {"of many words " * 9}'))
     monkeypatch.setenv("COLUMNS", "80")
     assert main(["list", "--papers", str(papers)]) == 0
     lines = capsys.readouterr().out.splitlines()
@@ -274,7 +343,7 @@ def test_progress_lines_wrap_to_the_terminal(columns, capsys, monkeypatch):
 
 
 @pytest.mark.parametrize("arguments, message", [
-    (["run", "toy-11"], "nearest are .*TOY-1"),
+    (["run", "toy-17"], "nearest are .*TOY-1"),
     (["run", "toi"], "nearest are TOY"),
     (["show", "toys"], "expected the id of one claim"),
     (["run", "--papers", "/no/such/folder"], "--papers: expected a folder"),
@@ -355,18 +424,79 @@ def test_a_claim_of_the_box_stands_where_its_id_says(file):
 
 
 def test_results_are_replaced_as_a_whole_and_in_order(tmp_path):
-    results = Results(tmp_path, ["A-1", "A-2"])
-    results.add({"id": "A-2"}, {"figure": "<svg/>"})
-    results.add({"id": "A-1"}, {})
+    results = started(tmp_path, "A-1", "A-2")
+    results.add(toy_result("A-2"), {"figure": "<svg/>"})
+    results.add(toy_result("A-1"), {})
     assert [r["id"] for r in Results(tmp_path)] == ["A-1", "A-2"]
     assert Results(tmp_path).display("A-2") == {"figure": "<svg/>"}
     with pytest.raises(ValueError, match="JSON"):
-        results.add({"id": "A-1", "seconds": float("nan")}, {})
+        results.add(toy_result("A-1") | {"seconds": float("nan")}, {})
     assert [r["id"] for r in Results(tmp_path)] == ["A-1", "A-2"]
-    assert sorted(p.name for p in tmp_path.iterdir()) == ["claims", "results.json"]
-    (tmp_path / "results.json").write_text('{"no": "list"}')
-    with pytest.raises(FolderError, match="expected a list of results"):
-        Results(tmp_path)
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["claims", "results.json", "run.json"]
+
+
+def test_a_run_leaves_the_results_of_other_claims_where_they_are(tmp_path):
+    started(tmp_path, "A-1", "A-2").add(toy_result("A-2"), {"figure": "<svg/>"})
+    again = started(tmp_path, "A-1", "A-2")
+    assert [r["id"] for r in Results(tmp_path)] == ["A-2"], "nothing is emptied before there is something in its place"
+    again.add(toy_result("A-1") | {"seed": 5}, {})
+    assert [(r["id"], r["seed"]) for r in Results(tmp_path)] == [("A-1", 5), ("A-2", 0)]
+    assert again.fresh == {"A-1"}
+
+
+def test_a_folder_that_is_removed_is_made_again_with_all_that_was_found(tmp_path):
+    results = started(tmp_path / "out", "A-1", "A-2")
+    results.add(toy_result("A-1"), {"where": "here"})
+    shutil.rmtree(tmp_path / "out")
+    results.add(toy_result("A-2"), {})
+    assert [r["id"] for r in Results(tmp_path / "out")] == ["A-1", "A-2"]
+    assert Results(tmp_path / "out").display("A-1") == {"where": "here"}
+
+
+def test_where_the_folder_cannot_be_written_any_more_everything_goes_to_another_that_is_named(tmp_path, monkeypatch):
+    results = started(tmp_path / "out", "A-1", "A-2")
+    results.add(toy_result("A-1"), {"where": "here"})
+    write = Results._write
+
+    def full(self, name, text):
+        if self.folder == tmp_path / "out":
+            raise OSError(28, "No space left on device")
+        write(self, name, text)
+
+    monkeypatch.setattr(Results, "_write", full)
+    results.add(toy_result("A-2"), {})
+    assert "No space left on device" in results.moved
+    assert [r["id"] for r in Results(results.folder)] == ["A-1", "A-2"]
+    assert Results(results.folder).display("A-1") == {"where": "here"}
+    shutil.rmtree(results.folder)
+
+
+@pytest.mark.parametrize("text", ['{"no": "list"}', "", "[", "[3]", '[{"id": "A-1"}]', "null", "[" * 100_000, "\x00\xff", "[1e999]"])
+def test_a_damaged_folder_is_named_and_no_traceback(tmp_path, text, capsys):
+    (tmp_path / "results.json").write_bytes(text.encode("latin-1"))
+    assert main(["report", str(tmp_path)]) == 2
+    err = capsys.readouterr().err
+    assert "results.json: expected" in err
+    assert "Traceback" not in err
+
+
+def test_any_single_field_that_is_damaged_is_named_or_does_no_harm(tmp_path):
+    whole = toy_result("A-1") | {"evidence": [dict.fromkeys(
+        ("predicted", "measured", "stderr", "bias_bound", "z", "resolution", "smallest_detectable"), 1.0)
+        | {"name": "x", "label": "", "bias_source": "", "status": "confirmed"}]}
+    damaged = 0
+    for wrong in (None, 3, "x", [None], {"a": 1}):
+        for place in ("evidence", "negative_control", "derivation", None):
+            for key in whole if place is None else (whole[place][0] if place == "evidence" else whole[place]):
+                result = json.loads(json.dumps(whole))
+                (result if place is None else result[place][0] if place == "evidence" else result[place])[key] = wrong
+                (tmp_path / "results.json").write_text(json.dumps([result]))
+                try:
+                    render(Results(tmp_path))
+                except FolderError as error:
+                    damaged += 1
+                    assert "results.json" in str(error)
+    assert damaged > 80
 
 
 def test_only_keeps_the_claims_of_a_folder(whole_run, tmp_path, capsys):
@@ -402,5 +532,5 @@ def test_results_of_a_gpu_stand_beside_those_of_the_cpu(whole_run, tmp_path):
     assert re.search(r"<td>cpu</td>.*<td>cuda \(NVIDIA A100\)</td>", text, flags=re.DOTALL)
     (tmp_path / "results.json").unlink()
     assert "NET-TOY-10-cuda" in render(Results(tmp_path)), "a folder with results of a GPU alone has a report too"
-    Results(tmp_path, ["NET-TOY-10"]).add(result, {})
+    started(tmp_path, "NET-TOY-10").add(result, {})
     assert json.loads((tmp_path / "results-cuda.json").read_text())[0]["device"] == "cuda (NVIDIA A100)", "kept by a run on the CPU"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
+from concurrent.futures import Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor
 from dataclasses import dataclass
 from multiprocessing import get_context
 
@@ -25,8 +25,8 @@ RULE = sdt.SGD(LOSS, lr=0.1, weight_decay=0.05, momentum=0.5)
 MATRIX = sdt.SGD(sdt.losses.RayleighQuotient(np.diag(np.arange(16.0)) + 0.1, noise=sdt.noises.Tangent(0.5)), lr=0.1)
 
 
-def ou(**options):
-    return sdt.simulate(OU, [1.0], t1=0.5, dt=0.01, n_paths=1500, save_every=7, rng=5, **options)
+def ou(n_paths=1500, **options):
+    return sdt.simulate(OU, [1.0], t1=0.5, dt=0.01, n_paths=n_paths, save_every=7, rng=5, **options)
 
 
 def rule(**options):
@@ -153,23 +153,29 @@ def test_a_parameter_of_an_sde_can_be_swept():
     np.testing.assert_allclose(runs.x.squeeze(), [0.9**10, 1.0, 1.1**10], rtol=20 * np.finfo(float).eps)
 
 
-def test_an_interrupted_run_resumes_to_the_same_bits(tmp_path):
-    def interrupted(w):
-        raise KeyboardInterrupt
+class Interrupted(Executor):
+    """Each task is done when it has been submitted; task number `broken` raises KeyboardInterrupt."""
 
-    class Stops(ThreadPoolExecutor):
-        left = 2
+    def __init__(self, broken):
+        self.broken, self.count = broken, 0
 
-        def submit(self, *args, **kwargs):
-            Stops.left -= 1
-            return super().submit(interrupted, 0) if Stops.left < 0 else super().submit(*args, **kwargs)
+    def submit(self, function, /, *args, **kwargs):
+        future, self.count = Future(), self.count + 1
+        if self.count - 1 == self.broken:
+            future.set_exception(KeyboardInterrupt())
+        else:
+            future.set_result(function(*args, **kwargs))
+        return future
 
-    with pytest.raises(KeyboardInterrupt), Stops(1) as pool:
-        ou(executor=pool, chunk_size=512, checkpoint=tmp_path)
+
+@pytest.mark.parametrize("broken", range(6))
+def test_an_interrupted_run_keeps_every_chunk_that_is_done_and_resumes_to_the_same_bits(tmp_path, broken):
+    with pytest.raises(KeyboardInterrupt):
+        ou(executor=Interrupted(broken), n_paths=6 * 512, chunk_size=512, checkpoint=tmp_path)
     written = list(tmp_path.glob("*/chunk_*.npz"))
-    assert 0 < len(written) < 3
+    assert len(written) == 5
     stamps = {path: path.stat().st_mtime_ns for path in written}
-    xr.testing.assert_identical(ou(chunk_size=512, checkpoint=tmp_path), ou())
+    xr.testing.assert_identical(ou(n_paths=6 * 512, chunk_size=512, checkpoint=tmp_path), ou(n_paths=6 * 512))
     assert stamps == {path: path.stat().st_mtime_ns for path in written}
     assert not list(tmp_path.glob("*/*.partial"))
 

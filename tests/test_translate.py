@@ -1,5 +1,7 @@
 """Translations keep every function of every step: proved on states by exact arithmetic, and to rounding error on losses."""
 
+import re
+from dataclasses import replace
 from fractions import Fraction
 from types import SimpleNamespace
 
@@ -203,6 +205,20 @@ def test_with_buffers_left_alone_only_the_first_decay_of_an_exponential_differs(
     assert back.weight_decay[0] == pytest.approx(pair.weight_decay / (1 - momentum / pair.alpha), abs=bound)
 
 
+def test_the_words_of_a_certificate_are_those_of_its_verdict():
+    n, seen = 30, []
+    right = remove_weight_decay(0.1, 0.1, 0.5, n_steps=n)
+    wrong = replace(right, decay_free_lr=right.decay_free_lr * right.alpha[1:])
+    for seed in range(40):
+        for translation in (right, wrong):
+            found = certificate(translation, minibatch_losses(n, seed), *a_start(seed))
+            said = re.findall(r"float\d\d ([0-9.e+-]+) \(rounding explains ([0-9.e+-]+)\)", repr(found))
+            assert len(said) == 2 and found.holds == all(float(gap) <= float(explained) for gap, explained in said)
+            assert ("holds" if found else "FAILS") in repr(found)
+            seen.append(bool(found))
+    assert seen == [True, False] * 40
+
+
 # ---- negative controls: each breaks one thing, and the certificate must refuse it
 
 
@@ -213,8 +229,6 @@ def altered(translation, losses, w0, v0):
 
 
 def test_leaving_the_initial_buffer_alone_breaks_the_root_start():
-    from dataclasses import replace
-
     n, (w0, v0) = 60, a_start()
     translation = remove_weight_decay(0.1, 0.1, 0.7, n_steps=n, start="root")
     assert altered(translation, minibatch_losses(n), w0, v0) < 1e-13
@@ -224,8 +238,6 @@ def test_leaving_the_initial_buffer_alone_breaks_the_root_start():
 
 
 def test_an_exponent_off_by_one_is_refused():
-    from dataclasses import replace
-
     n = 60
     translation = remove_weight_decay(0.1, 0.1, n_steps=n)
     broken = replace(translation, decay_free_lr=translation.decay_free_lr * translation.alpha[1:])

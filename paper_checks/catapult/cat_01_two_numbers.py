@@ -12,6 +12,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from sdetheory.evidence import Exact
 
 import sdetheory as sdt
 from paper_checks.catapult.rounding import iterated, rounding_along
@@ -19,7 +20,6 @@ from paper_checks.catapult.starts import OBSERVED, normal_weights
 from sdetheory.claims import Claim, Control, Run
 from sdetheory.dynamics.uv_maps import OutputCurvatureMap, SumDifferenceMap
 from sdetheory.dynamics.uv_weights import UVDescent
-from sdetheory.evidence import Exact
 from sdetheory.symbolic import Derivation
 from sdetheory.theory import catapult
 

@@ -13,6 +13,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from sdetheory.evidence import Between, Exact
 
 import sdetheory as sdt
 from paper_checks.catapult.rounding import EPS, iterated, read_error, rounding_along
@@ -20,7 +21,6 @@ from paper_checks.catapult.starts import OBSERVED, weights_at
 from sdetheory.claims import Claim, Control, Resolution, Run
 from sdetheory.dynamics.uv_maps import UniversalMap
 from sdetheory.dynamics.uv_weights import UVDescent
-from sdetheory.evidence import Between, Exact
 from sdetheory.stats import mean_estimate
 from sdetheory.symbolic import Derivation
 from sdetheory.theory import catapult

@@ -14,13 +14,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import sympy
+from sdetheory.evidence import Between, Exact
 
 import sdetheory as sdt
 from paper_checks.catapult.rounding import read_error
 from paper_checks.catapult.starts import OBSERVED, normal_weights, weights_at
 from sdetheory.claims import Claim, Control, Relative, Resolution, Run
 from sdetheory.dynamics.uv_weights import UVDescent
-from sdetheory.evidence import Between, Exact
 from sdetheory.studies.phases import Phase, phases_of_losses
 from sdetheory.symbolic import Derivation
 from sdetheory.theory import catapult

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import scipy
+from sdetheory.evidence import Between, Exact
 
 import sdetheory as sdt
 from paper_checks.catapult.rounding import read_error
@@ -20,7 +21,6 @@ from paper_checks.catapult.starts import OBSERVED, normal_weights
 from sdetheory.claims import Claim, Control, Relative, Resolution, Run
 from sdetheory.dynamics.uv_maps import OutputCurvatureMap
 from sdetheory.dynamics.uv_weights import UVDescent
-from sdetheory.evidence import Between, Exact
 from sdetheory.stats import quantile_estimate, step_halving
 from sdetheory.stats.estimates import Estimate
 from sdetheory.symbolic import Derivation

@@ -12,12 +12,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from sdetheory.evidence import Between, Exact
 
 import sdetheory as sdt
 from paper_checks.catapult.rounding import EPS
 from paper_checks.catapult.starts import normal_weights
 from sdetheory.claims import Claim, Control, Run
-from sdetheory.evidence import Between, Exact
 from sdetheory.losses import UVModel
 from sdetheory.symbolic import Derivation
 from sdetheory.theory import catapult

@@ -16,12 +16,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from sdetheory.evidence import Between, Exact
 
 import sdetheory as sdt
 from paper_checks.catapult.toy_nets import CURVATURE, SPREAD, WIDTH, data, descent, starts
 from sdetheory.claims import Claim, Control, Relative, Run
 from sdetheory.dynamics.kernel_recursion import KernelRecursion
-from sdetheory.evidence import Between, Exact
 from sdetheory.symbolic import Derivation
 from sdetheory.theory import catapult
 

@@ -14,11 +14,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from sdetheory.evidence import Between
 
 import sdetheory as sdt
 from paper_checks.catapult.toy_nets import ALIGNED, SPREAD, WIDTH, data, descent, log_edge, lost_laziness, starts
 from sdetheory.claims import Claim, Control, Resolution, Run
-from sdetheory.evidence import Between
 from sdetheory.stats import clopper_pearson, mean_estimate
 
 if TYPE_CHECKING:

@@ -18,11 +18,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import sympy
+from sdetheory.evidence import Between
 
 import sdetheory as sdt
 from paper_checks.catapult.toy_nets import CURVATURE, SPREAD, WIDTH, data, descent, log_edge, starts
 from sdetheory.claims import Claim, Control, Resolution, Run
-from sdetheory.evidence import Between
 from sdetheory.stats import mean_estimate
 from sdetheory.symbolic import Derivation
 

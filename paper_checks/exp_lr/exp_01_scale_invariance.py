@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+from sdetheory.evidence import Exact
 
 from sdetheory.claims import Claim, Control, Run
-from sdetheory.evidence import Exact
 from sdetheory.losses import REGISTRY, BatchNormLinear, Loss
 from sdetheory.sphere import normalise
 from sdetheory.theory import exp_lr

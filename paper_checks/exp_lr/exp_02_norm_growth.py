@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
+from sdetheory.evidence import Between, Exact
 
 from paper_checks.exp_lr.side_by_side import (
     LOSSES,
@@ -27,7 +28,6 @@ from paper_checks.exp_lr.side_by_side import (
     start_of,
 )
 from sdetheory.claims import Claim, Control, Relative, Run
-from sdetheory.evidence import Between, Exact
 from sdetheory.schedules import Cosine, Triangular
 from sdetheory.symbolic import Derivation
 from sdetheory.theory import exp_lr

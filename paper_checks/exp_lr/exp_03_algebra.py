@@ -14,10 +14,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
+from sdetheory.evidence import Exact
 
 from paper_checks.exp_lr.side_by_side import DIM, LOSSES, ROUNDINGS, UNIT, largest_term, loss_named
 from sdetheory.claims import Claim, Control, Run
-from sdetheory.evidence import Exact
 from sdetheory.sphere import normalise
 from sdetheory.symbolic import Derivation
 from sdetheory.theory import exp_lr

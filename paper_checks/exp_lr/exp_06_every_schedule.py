@@ -14,10 +14,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
+from sdetheory.evidence import Exact
 
 from paper_checks.exp_lr.side_by_side import LOSSES, RESOLUTION, Gaps, Other, beside, worst
 from sdetheory.claims import Claim, Control, Relative, Run
-from sdetheory.evidence import Exact
 from sdetheory.schedules import Constant, Cosine, StepDecay, Triangular, WarmUp
 from sdetheory.symbolic import Derivation
 from sdetheory.theory import exp_lr

@@ -12,10 +12,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from sdetheory.evidence import Between, Exact
 
 import sdetheory as sdt
 from sdetheory.claims import Claim, Control, Relative, Run
-from sdetheory.evidence import Between, Exact
 from sdetheory.hypotheses import HypothesisError
 from sdetheory.symbolic import Derivation
 from sdetheory.theory import exp_lr

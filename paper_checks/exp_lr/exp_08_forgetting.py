@@ -14,12 +14,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from sdetheory.evidence import Exact
 
 import sdetheory as sdt
 from paper_checks.exp_lr.side_by_side import RESOLUTION, Other, beside, worst
 from sdetheory.claims import Claim, Control, Relative, Run
-from sdetheory.evidence import Exact
 from sdetheory.hypotheses import HypothesisError
+from sdetheory.stats.rounding import recursion_error, unit_roundoff
 from sdetheory.symbolic import Derivation
 from sdetheory.theory import exp_lr
 from sdetheory.theory.formula import joint_derivation
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 FLAT = sdt.losses.Quadratic([0.0, 0.0])  # gradient 0: only decay and momentum move the weights
-UNIT = np.finfo(float).eps / 2
+UNIT = unit_roundoff()
 STEPS, LONGEST = 120, 250  # of the runs that stay above 0, and of those that do not
 LRS = {0.9: 0.02, 0.5: 0.1}  # by momentum: effective steps lr/(1 − μ) of 0.2
 # (share of the largest ηλ with real roots, momentum, start): share 1 is the double root; "low" lies between the roots
@@ -101,12 +102,9 @@ def _alphas(share: float, mu: float, first: float, n_steps: int) -> np.ndarray:
 
 def _bounds(alpha: np.ndarray, first: float, mu: float) -> np.ndarray:
     """Rounding of α_1 …: each step adds its own, and multiplies what was there by dα'/dα = μ/α²."""
-    bound, bounds, before = 2 * ROUNDINGS * UNIT, [], first
-    for value in alpha:
-        bound = mu / before**2 * bound + ROUNDINGS * UNIT * (1 + 1 / before)
-        bounds.append(2 * bound)  # the closed form is rounded too
-        before = value
-    return np.array(bounds)
+    before = np.append(first, alpha[:-1])
+    bounds = recursion_error(ROUNDINGS * UNIT * (1 + 1 / before), mu / before**2, start=2 * ROUNDINGS * UNIT)
+    return 2 * bounds[1:]  # the closed form is rounded too
 
 
 def _contraction(alpha: np.ndarray, bound: np.ndarray, share: float, mu: float) -> tuple[float, float]:

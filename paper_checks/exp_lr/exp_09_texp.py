@@ -21,14 +21,15 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import sympy
+from sdetheory.evidence import Exact
 
 import sdetheory as sdt
 from paper_checks.exp_lr.side_by_side import MATRICES, PATHS, PROBE, RESOLUTION, ROUNDINGS, UNIT, start_of
 from sdetheory.claims import Claim, Control, Relative, Run
-from sdetheory.evidence import Exact
 from sdetheory.schedules import Exponential, StepDecay
 from sdetheory.sphere import normalise
 from sdetheory.stats import jackknife, step_halving
+from sdetheory.stats.rounding import response_error
 from sdetheory.symbolic import Derivation, symbol
 from sdetheory.theory import exp_lr
 from sdetheory.theory.exp_lr.states import DECAY
@@ -102,12 +103,9 @@ class _Runs:
         changed = tapered(schedule(1 + PROBE), decay, mu, n_steps=STEPS)
         near = normalise(np.array(list(run(changed, self.losses, self.w0 * (1 + PROBE * signs[0]),
                                            self.v0 * (1 + PROBE * signs[1]), decay_free=False))))
-        # The bound of `side_by_side`: ROUNDINGS of a step, times what an error 1 in everything given becomes, times the
-        # number of steps; where the buffer leans on the weights its roundings are |ηβ| of a weight, for 1/(1−μ) steps.
-        response = np.maximum.accumulate(np.maximum(np.linalg.norm(near - self.first, axis=-1).max(1) / PROBE, 1.0))
-        leaning = np.abs(self.whole.growth).max()
-        self.bound = UNIT * (1 + np.arange(STEPS + 1)) * (
-            ROUNDINGS * response * (1 + leaning / (1 - mu)) + 4 * np.abs(self.tapered.log_scale))
+        self.bound = response_error(
+            np.linalg.norm(near - self.first, axis=-1).max(1), np.arange(STEPS + 1), probe=PROBE, roundings=ROUNDINGS,
+            besides=4 * np.abs(self.tapered.log_scale), leverage=1 + np.abs(self.whole.growth).max() / (1 - mu))
 
     def directions(self, translation: Translation, decay_free: bool = True) -> np.ndarray:
         return normalise(np.array(list(run(translation, self.losses, self.w0, self.v0, decay_free=decay_free))))

@@ -15,11 +15,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from sdetheory.evidence import Exact
 
 from paper_checks.exp_lr.side_by_side import LOSSES, PATHS, RESOLUTION, UNIT, Gaps, Other, beside, sgd, start_of, worst
 from paper_checks.exp_lr.side_by_side import loss_named as loss_of
 from sdetheory.claims import Claim, Control, Run
-from sdetheory.evidence import Exact
 from sdetheory.symbolic import Derivation
 from sdetheory.theory import exp_lr
 from sdetheory.translate import remove_weight_decay

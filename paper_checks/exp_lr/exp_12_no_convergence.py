@@ -20,10 +20,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
+from sdetheory.evidence import Between, Exact
 
 import sdetheory as sdt
 from sdetheory.claims import Claim, Control, Run
-from sdetheory.evidence import Between, Exact
 from sdetheory.losses import BatchNormLinear
 from sdetheory.stats import mean_estimate
 from sdetheory.symbolic import Derivation

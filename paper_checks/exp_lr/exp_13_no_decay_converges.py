@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import sympy
 from numpy.typing import NDArray
+from sdetheory.evidence import Between, Exact
 
 from paper_checks.exp_lr.side_by_side import (
     INPUTS,
@@ -35,7 +36,6 @@ from paper_checks.exp_lr.side_by_side import (
     start_of,
 )
 from sdetheory.claims import Claim, Control, Relative, Run
-from sdetheory.evidence import Between, Exact
 from sdetheory.losses import BatchNormLinear, FiniteSum, RayleighQuotient, SphereQuartic
 from sdetheory.sphere import normalise
 from sdetheory.symbolic import Derivation

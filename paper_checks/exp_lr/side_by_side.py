@@ -14,13 +14,14 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+from sdetheory.evidence import Exact
 
 import sdetheory as sdt
 from sdetheory.claims import Run
-from sdetheory.evidence import Exact
 from sdetheory.losses import BatchNormLinear, FiniteSum, RayleighQuotient, SphereQuartic
 from sdetheory.schedules import as_schedule
 from sdetheory.sphere import normalise
+from sdetheory.stats.rounding import response_error, unit_roundoff
 
 __all__ = ["DIM", "EVERY", "LOSSES", "PATHS", "RESOLUTION", "ROUNDINGS", "UNIT", "Gaps", "Other", "beside",
            "drawn_gradients", "largest_term", "loss_named", "sgd", "start_of", "worst"]
@@ -40,7 +41,7 @@ INPUTS = _DATA.normal(size=(48, DIM))
 LABELS = np.where(INPUTS @ np.arange(1, DIM + 1) + 3 * _DATA.normal(size=48) > 0, 1.0, -1.0)  # not separable
 BN_BATCH = 12
 
-UNIT = np.finfo(float).eps / 2
+UNIT = unit_roundoff()
 PROBE = 1e-7  # the relative change of everything given by which the response to errors is measured
 # Roundings of one step, every one a relative change of a weight, a datum or the learning rate: a sum over the weights,
 # three over a batch, two roundings a term, and fewer than 40 other operations; in either run.
@@ -131,16 +132,12 @@ def beside(run: Run, name: str, other: Other, *, lr: Any, weight_decay: Any, mom
 
     near = sgd(run, loss_named(name, change), w0 * (1 + change(w0.shape)), v0 * (1 + change(v0.shape)),
                lr=rates * (1 + PROBE), **given)
-    # What a relative error 1 in everything given, at the start and at each step, has become: rounding cannot do more
-    # than ROUNDINGS of it a step, and in the worst case all steps add up. Where the buffer leans on the weights
-    # (ṽ holds β w̃), its roundings are |ηβ| of a weight each, and stay for 1/(1 − μ) steps.
     moved = np.maximum(np.abs(near["loss"] - first["loss"]), np.linalg.norm(near["direction"] - first["direction"], axis=-1))
-    moved = np.maximum(moved, np.abs(np.log(near["sq_norm"] / first["sq_norm"]))).max(0) / PROBE
+    moved = np.maximum(moved, np.abs(np.log(near["sq_norm"] / first["sq_norm"]))).max(0)
     steps = np.unique(np.append(np.arange(0, n_steps, EVERY), n_steps))
-    response = np.maximum.accumulate(np.maximum(moved, 1.0)) * (1 + other.leaning / (1 - np.max(momentum)))
-    response[response * PROBE > 0.05] = np.finfo(float).max**0.5  # beyond linear: chaos, and nothing can be said
     # log P and 2 log P are sums of so many terms, each rounded
-    bound = UNIT * (1 + steps) * (ROUNDINGS * response + 4 * np.abs(other.log_scale[steps]))
+    bound = response_error(moved, steps, probe=PROBE, roundings=ROUNDINGS, besides=4 * np.abs(other.log_scale[steps]),
+                           leverage=1 + other.leaning / (1 - np.max(momentum)))
     ratio = np.exp(np.log(second["sq_norm"]) - np.log(first["sq_norm"]) - 2 * other.log_scale[steps])
     furthest = np.take_along_axis(ratio, np.abs(ratio - 1).argmax(0)[None], 0)[0]
     return Gaps(np.abs(second["loss"] - first["loss"]).max(0),

@@ -14,6 +14,7 @@ import numpy as np
 
 import sdetheory as sdt
 from sdetheory import Claim, Exact, Quantity, Relative
+from sdetheory.stats.rounding import recursion_error, unit_roundoff
 from sdetheory.theory import intrinsic_lr as ilr
 
 DIM, SCALE = 4, 0.5
@@ -29,7 +30,7 @@ STEPS = 2000  # the slowest cell forgets its start by 0.98^2000 = 3e-18: below r
 PATHS = 8  # a start; an exact statement is one a path, so there is no error to average away
 NUDGE = 2.0**-17  # relative distance of the two starts between which the slope is taken
 
-UNIT = np.finfo(float).eps / 2
+UNIT = unit_roundoff()
 # Relative rounding of one step, in units of UNIT. The noise: 4 (a squared norm of 4 terms) + 1 (s/r) + 2·3^(1/2) (sums
 # of three terms, against a length of 3^(1/2)) + 1 < 10; with 3 for adding it, times lr and subtracting: 13 |w'|. The
 # decay: 3 λ_e |w|. In r twice that, 4 for its sum, and 8 for the arithmetic of the prediction.
@@ -49,14 +50,14 @@ def trajectories():
     A relative error of r is multiplied by d ln r'/d ln r, between -1 and 1 whatever r, η and λ.
     """
     lr, decay = LR[:, None], DECAY[:, None]
-    r = [np.broadcast_to(STARTS, (len(CELLS), len(STARTS)))]
-    bound = [np.full(r[0].shape, 4.0 * UNIT)]
+    r, slopes, added = [np.broadcast_to(STARTS, (len(CELLS), len(STARTS)))], [], []
     for _ in range(STEPS):
         new = ilr.discrete_sq_norm_step(sq_norm=r[-1], lr=lr, weight_decay=decay, sq_gradient=S)
-        slope = np.abs(2 * (1 - lr * decay) ** 2 * r[-1] / new - 1)
-        bound.append(slope * bound[-1] + rounding(lr * decay * np.sqrt(r[-1] / new)))
+        slopes.append(np.abs(2 * (1 - lr * decay) ** 2 * r[-1] / new - 1))
+        added.append(rounding(lr * decay * np.sqrt(r[-1] / new)))
         r.append(new)
-    return np.stack(r, -1), np.stack(bound, -1)
+    start = np.full(r[0].shape, 4 * UNIT)
+    return np.stack(r, -1), recursion_error(np.stack(added, -1), np.stack(slopes, -1), start=start)
 
 
 def extremes(values):

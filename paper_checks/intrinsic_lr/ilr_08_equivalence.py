@@ -11,6 +11,7 @@ import numpy as np
 
 import sdetheory as sdt
 from sdetheory import Claim, Exact, Quantity, Relative
+from sdetheory.stats.rounding import response_error
 from sdetheory.theory import intrinsic_lr as ilr
 
 LOSS = sdt.losses.RayleighQuotient([2.0, 1.0, 0.5, 0.0, 0.0], noise=sdt.noises.Tangent(0.5))
@@ -20,8 +21,7 @@ FACTORS = (1.25, 3.0, 0.1, 100.0)
 POWERS_OF_TWO = (4.0, 1 / 32)
 PATHS = 16  # the statement is about each path
 
-UNIT = np.finfo(float).eps / 2
-# One step in units of UNIT: gradient and noise take two inner products of d terms, a root and five more operations each,
+# Roundings of one step: gradient and noise take two inner products of d terms, a root and five more operations each,
 # 2(2 d + 8); the update takes 6 and the observable d + 4. In the other run as much again.
 STEP_ROUNDING = 2 * (2 * (2 * LOSS.dim + 8) + 6 + LOSS.dim + 4)
 PROBE = 1e-7  # size of the change of the start by which the growth of errors is measured
@@ -53,12 +53,10 @@ def scaled(trial, decay_power, scale=1.0, tilt=0.0):
 def compared(trial, decay_power):
     """Scaled runs against the first: differences of functions, ratios of squared norms over c², in rounding and in bits."""
     first, near = (scaled(trial, decay_power, tilt=tilt) for tilt in (0.0, PROBE))
-    # What a relative error 1 becomes: measured with the same noise, the worst path and step so far. Errors of every
-    # step before add up, so the bound is STEP_ROUNDING x steps x growth.
-    apart = np.linalg.norm(near["direction"] - first["direction"], axis=-1) / PROBE
-    growth = np.maximum(1.0, np.maximum.accumulate(apart.max(0)))
+    # what a relative error becomes is measured with the same noise, of the worst path
+    apart = np.linalg.norm(near["direction"] - first["direction"], axis=-1).max(0)
     steps = np.arange(0, STEPS + 1, EVERY)
-    bound = STEP_ROUNDING * UNIT * (1 + steps) * growth
+    bound = response_error(apart, steps, probe=PROBE, roundings=STEP_ROUNDING)
     gaps = {name: [] for name in OBSERVED}
     for c in FACTORS:
         other = scaled(trial, decay_power, c)

@@ -12,12 +12,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from sdetheory.evidence import Between
 
 from paper_checks.real_nets.ensembles import once
 from paper_checks.real_nets.full_batch import ACTIVATIONS, Nets, descend
 from paper_checks.real_nets.machine import on_device
 from sdetheory.claims import Claim, Control, Run
-from sdetheory.evidence import Between
 from sdetheory.stats import quantile_estimate
 
 if TYPE_CHECKING:

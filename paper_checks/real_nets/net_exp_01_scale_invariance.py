@@ -12,10 +12,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from sdetheory.evidence import Exact
 
 from paper_checks.real_nets.machine import device, on_device
 from sdetheory.claims import Claim, Control, Run
-from sdetheory.evidence import Exact
 from sdetheory.theory import exp_lr
 
 if TYPE_CHECKING:

@@ -13,12 +13,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from sdetheory.evidence import Between
 
 from paper_checks.real_nets.ensembles import BATCH, NET, dataset, nets, once
 from paper_checks.real_nets.machine import on_device
 from paper_checks.real_nets.two_one_sided import Equivalent
 from sdetheory.claims import Claim, Control, Run
-from sdetheory.evidence import Between
 from sdetheory.stats import mean_estimate
 
 if TYPE_CHECKING:

@@ -12,10 +12,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from sdetheory.evidence import Between
 
 from paper_checks.real_nets.ensembles import Gradients, dataset, nets, once
 from sdetheory.claims import Claim, Control, Run
-from sdetheory.evidence import Between
 from sdetheory.stats import Estimate, jackknife
 from sdetheory.symbolic import Derivation
 from sdetheory.theory import svag

@@ -14,12 +14,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
+from sdetheory.evidence import Between
 
 from paper_checks.real_nets.ensembles import Gradients, once
 from paper_checks.real_nets.machine import device, on_device
 from paper_checks.real_nets.two_one_sided import Equivalent
 from sdetheory.claims import Claim, Control, Run
-from sdetheory.evidence import Between
 from sdetheory.schedules import Constant, Cosine, Triangular
 from sdetheory.stats import Estimate, mean_estimate
 

@@ -16,10 +16,11 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
+from sdetheory.evidence import Exact
 
 from paper_checks.real_nets.machine import device, on_device
 from sdetheory.claims import Run
-from sdetheory.evidence import Exact
+from sdetheory.stats.rounding import response_error
 from sdetheory.translate import Translation
 
 __all__ = ["EVERY", "NETS", "RESOLUTION", "STEPS", "Gaps", "Settings", "Trained", "beside", "constant", "draw",
@@ -35,7 +36,6 @@ NETS = {"MLP, batch norm": ("mlp", "batch"), "MLP, layer norm": ("mlp", "layer")
 if on_device(False, True):
     NETS["PreResNet-32, batch norm"] = ("preresnet", "batch")
 
-UNIT = np.finfo(np.float64).eps / 2
 PROBE = 1e-8  # the relative change of everything given by which the response to errors is measured
 # Roundings in series that an entry of one step goes through: sums over at most 64 inputs and 16 samples of 64 positions,
 # in forward and backward passes of 3 layers with their normalisations (3 sums each), and the update; in either run.
@@ -192,12 +192,9 @@ def beside(run: Run, name: str, one: Settings, other: Settings, log_scale: NDArr
     second = train(run, name, other, buffer=buffer)
     near = train(run, name, one, buffer=buffer, change=PROBE)
     steps = saved_steps(len(one.lr))
-    # What a relative error 1 in everything given has become: rounding cannot do more than ROUNDINGS of it a step, and in the
-    # worst case all steps add up. Where the buffer leans on the weights its roundings are |ηβ| of a weight, for 1/(1−μ) steps.
-    moved = np.maximum(gap(first, near), np.abs(near.log_sq_norm - first.log_sq_norm)) / PROBE
-    response = np.maximum.accumulate(np.maximum(moved, 1.0)) * (1 + leaning / (1 - one.momentum.max()))
-    response[response * PROBE > 0.01] = np.finfo(float).max**0.5  # beyond linear: chaos, and nothing can be said
-    bound = UNIT * (1 + steps) * (ROUNDINGS * response + 4 * np.abs(log_scale[steps]))
+    moved = np.maximum(gap(first, near), np.abs(near.log_sq_norm - first.log_sq_norm))
+    bound = response_error(moved, steps, probe=PROBE, roundings=ROUNDINGS, besides=4 * np.abs(log_scale[steps]), linear=0.01,
+                           leverage=1 + leaning / (1 - one.momentum.max()))
     ratio = np.exp(second.log_sq_norm - first.log_sq_norm - 2 * log_scale[steps])
     return Gaps(gap(first, second), ratio, bound)
 

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from typing import Any
 
 import scipy
-
 from sdetheory.evidence import POWER, Between, Comparison, compare
+
 from sdetheory.stats import Estimate, critical_value
 
 __all__ = ["Equivalent"]

@@ -10,7 +10,6 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-
 from sdetheory.evidence import Exact
 
 __all__ = ["limit", "local_order", "weak_errors"]

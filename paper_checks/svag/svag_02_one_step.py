@@ -17,10 +17,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import sympy
 from numpy.polynomial import Polynomial
+from sdetheory.evidence import Exact
 
 import sdetheory as sdt
 from sdetheory.claims import Claim, Control, Resolution, Run
-from sdetheory.evidence import Exact
 from sdetheory.stats import Estimate, fit_order
 from sdetheory.symbolic import Derivation
 from sdetheory.theory import svag

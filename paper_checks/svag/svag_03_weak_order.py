@@ -20,10 +20,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import scipy
 import sympy
+from sdetheory.evidence import Estimate, Exact
 
 import sdetheory as sdt
 from sdetheory.claims import Claim, Control, Relative, Resolution, Run
-from sdetheory.evidence import Estimate, Exact
 from sdetheory.stats import bias_from_difference, fit_order, mean_estimate
 from sdetheory.symbolic import Derivation
 from sdetheory.theory import svag

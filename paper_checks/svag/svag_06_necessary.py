@@ -12,9 +12,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from sdetheory.evidence import Between
 
 from sdetheory.claims import Claim, Control, Resolution, Run
-from sdetheory.evidence import Between
 from sdetheory.stats import Estimate, bias_from_difference, from_points, jackknife
 from sdetheory.symbolic import Derivation
 from sdetheory.theory import svag

@@ -13,10 +13,10 @@ import math
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from sdetheory.evidence import Between
 
 import sdetheory as sdt
 from sdetheory.claims import Claim, Control, Resolution, Run
-from sdetheory.evidence import Between
 from sdetheory.scaling_rule import scaling_limit, scaling_sweep
 from sdetheory.stats import Estimate
 from sdetheory.symbolic import Derivation

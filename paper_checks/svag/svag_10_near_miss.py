@@ -13,10 +13,10 @@ import functools
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from sdetheory.evidence import Exact
 
 import sdetheory as sdt
 from sdetheory.claims import Claim, Control, Resolution, Run
-from sdetheory.evidence import Exact
 from sdetheory.stats import Estimate, mean_estimate
 from sdetheory.symbolic import Derivation
 from sdetheory.theory import svag

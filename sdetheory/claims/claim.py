@@ -90,9 +90,11 @@ class Claim:
     empirical: bool = False
 
     def __post_init__(self) -> None:
-        for name in ("id", "statement", "control"):
-            if not getattr(self, name):
-                raise ClaimError(f"{self.id or 'claim'}: expected {name} to be a text that is not empty")
+        for name in ("id", "statement", "control", "title", "where", "setup", "bias_source"):
+            value, may_be_empty = getattr(self, name), name not in {"id", "statement", "control"}
+            if not isinstance(value, str) or not (value or may_be_empty):
+                raise ClaimError(f"{self.id or 'claim'}: expected {name} to be a text"
+                                 f"{'' if may_be_empty else ' that is not empty'}, got {value!r}")
         if (self.proof is None) != self.empirical:
             raise ClaimError(f"{self.id}: expected a proof, or empirical=True for a claim that is a measurement, "
                              f"got {'both' if self.empirical else 'neither'}")
@@ -125,11 +127,12 @@ class Claim:
         return [name for name, q in self.quantities.items() if q.in_broken_run]
 
     @cached_property
-    def derivation(self) -> Derivation | None:
-        """The proof as one derivation; None for an empirical claim."""
+    def derivation(self) -> Any:
+        """The proof as one `Derivation`; None for an empirical claim."""
         proof = self.proof() if callable(self.proof) and not hasattr(self.proof, "derivation") else self.proof
         if isinstance(proof, Sequence):
-            return Derivation(self.title or self.id).including(*(getattr(part, "derivation", part) for part in proof))
+            parts: list[Any] = [getattr(part, "derivation", part) for part in proof]
+            return Derivation(self.title or self.id).including(*parts)
         return getattr(proof, "derivation", proof)
 
     def draw(self, trial: Trial) -> Any:
@@ -185,7 +188,7 @@ class Claim:
         if self.empirical:
             return "empirical", 0.0, {}
         started = time.perf_counter()
-        result = self.derivation.verify()  # type: ignore[union-attr]
+        result = self.derivation.verify()
         if not result.residuals:
             raise ClaimError(f"{self.id}: expected a proof with at least one residual, got none: it shows nothing")
         residuals = {name: str(value) for name, value in result.residuals.items()}
@@ -201,7 +204,7 @@ class Claim:
                 raise ClaimError(f"{self.id}, {name}: expected {expected} point(s) as the quantity declares, got {points}; "
                                  f"declare Quantity(…, points={points}), with a label for each")
             if isinstance(evidence, Estimate):
-                measured[name] = self._of(name, lambda e=evidence, q=self.quantities[name]: e.with_bias(q.bias_bound))
+                measured[name] = evidence.with_bias(self.quantities[name].bias_bound)
         return measured
 
     def _compare(self, name: str, evidence: Any, alpha: float, *, wrong: bool = False) -> list[Comparison]:
@@ -229,7 +232,7 @@ class Claim:
                     judged, evidence = self._compare(name, measured[name], alpha), measured[name]
                     shifts = [FEWEST_RESOLUTIONS * c.resolution for c in judged]
                 else:
-                    shifts = self._of(name, lambda q=quantity, k=len(judged): q.effects(k))
+                    shifts = self._of(name, quantity.effects, len(judged))
             elif quantity.wrong is not None:
                 judged, evidence = self._compare(name, measured[name], alpha, wrong=True), measured[name]
                 comparisons += judged
@@ -241,10 +244,10 @@ class Claim:
         status: Any = "refuted" if all(c.status == "refuted" for c in comparisons) else "not refuted"
         return ControlOutcome(status, self.control, max(1 - misses, 0.0), tuple(comparisons), tuple(unstated))
 
-    def _of(self, name: str, asked: Callable[[], Any]) -> Any:
+    def _of(self, name: str, asked: Callable[..., Any], *arguments: Any) -> Any:
         """Ask a quantity; an error says whose."""
         try:
-            return asked()
+            return asked(*arguments)
         except ClaimError as error:
             raise ClaimError(f"{self.id}, {name}: {error}") from None
 

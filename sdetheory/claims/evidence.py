@@ -33,7 +33,7 @@ POWER = 0.9  # at which "smallest detectable" is stated
 class Exact:
     """A value known up to rounding: |value - theta| <= rounding where the statement is exact.
 
-    `rounding` is derived by the caller: c · eps · condition · steps. Arrays are compared entry by entry and count as
+    `rounding` is derived by the caller, with `sdetheory.stats.rounding`. Arrays are compared entry by entry and count as
     one comparison, at the entry that is worst relative to its bound. A value that is not finite is refuted.
     """
 
@@ -85,7 +85,7 @@ class Comparison:
 
 
 def _number(value: Prediction) -> str:
-    return f"in [{value.low:.6g}, {value.high:.6g}]" if isinstance(value, Between) else f"{value:.6g}"
+    return str(value) if isinstance(value, Between) else f"{value:.6g}"
 
 
 def _decide(deviation: float, margin: float, achieved: float, resolution: float) -> Any:

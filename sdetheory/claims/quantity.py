@@ -30,6 +30,16 @@ class Between:
         if not self.low < self.high:
             raise ValueError(f"Between: expected low < high, got {self.low!r}, {self.high!r}")
 
+    def __str__(self) -> str:
+        """As a reader writes it.
+
+        >>> print(Between(low=0.5), Between(high=3), Between(0, 1), sep=", ")
+        ≥ 0.5, ≤ 3, in [0, 1]
+        """
+        if math.isinf(self.high):
+            return f"≥ {self.low:.6g}"
+        return f"≤ {self.high:.6g}" if math.isinf(self.low) else f"in [{self.low:.6g}, {self.high:.6g}]"
+
 
 Prediction = float | Between
 

@@ -120,7 +120,7 @@ class Verdict:
                                  "power": _finite(self.control.power), "unstated": list(self.control.unstated),
                                  "evidence": [_row(c) for c in self.control.comparisons],
                                  "without": dict(self.without_control)},
-            "setup": self.setup, "calls": [dict(call) for call in self.calls],
+            "setup": self.setup, "calls": _counted(self.calls),
             "seed": self.seed, "seconds": self.seconds, "versions": dict(self.versions),
         }
 
@@ -132,6 +132,17 @@ class Verdict:
         head = "".join(f"<th>{key.replace('_', ' ')}</th>" for key in (rows[0] if rows else ()))
         return (f"<p><strong>{html.escape(self.id)}: {self.status}</strong> {html.escape(self.reason)}<br>"
                 f"{html.escape(repr(self)[1:-1])}</p><table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>")
+
+
+def _counted(calls: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """The distinct calls in order, each with how many times it was made."""
+    times: dict[str, int] = {}
+    first: dict[str, Mapping[str, Any]] = {}
+    for call in calls:
+        key = repr(call)
+        first.setdefault(key, call)
+        times[key] = times.get(key, 0) + 1
+    return [{**call, "times": times[key]} for key, call in first.items()]
 
 
 def _finite(value: float | None) -> float | None:
@@ -148,5 +159,7 @@ def _row(c: Comparison) -> dict[str, Any]:
 
 
 def _cell(value: Any) -> str:
-    return f"{value:.5g}" if isinstance(value, float) else "[" + ", ".join(map(_cell, value)) + "]" \
-        if isinstance(value, list) else "" if value is None else str(value)
+    if isinstance(value, list):
+        low, high = (math.inf * sign if end is None else end for sign, end in zip((-1, 1), value, strict=True))
+        return str(Between(low, high))
+    return f"{value:.5g}" if isinstance(value, float) else "" if value is None else str(value)

@@ -120,7 +120,8 @@ def read_nets(W, out, what):
 def read_products(X, out, what):
     """The same of the weights X[4:] (2n, lanes) of the start and the two products in X[2] and X[3]."""
     W, n = X[4:], X.shape[0] // 2 - 2
-    out[:] = 0.0
+    for lane in range(out.size):
+        out[lane] = 0.0
     for i in range(n):
         for lane in range(out.size):
             p, q = 0.5 * X[2, lane] * (W[i, lane] + W[n + i, lane]), 0.5 * X[3, lane] * (W[i, lane] - W[n + i, lane])

@@ -2,32 +2,24 @@
 
 from __future__ import annotations
 
+import ctypes
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-from ..kernels.abi import RUN, RUN_REALS, RUN_TABLE, TREE
+from ..kernels.abi import RUN, TREE, RunTable, address
 from ..kernels.compilation import Kernel
 from ..random.fill import draw_kernel
 from .driver import TILE
 from .plan import Plan
 
-__all__ = ["Block", "address"]
+__all__ = ["Block"]
 
 AHEAD = 2**18  # steps in a piece of noise that another thread draws for one long path: a millisecond of work
 
-_AT = {name: i for i, name in enumerate(RUN_TABLE)}
-_LEG = slice(_AT["first_path"], _AT["n_saves"] + 1)  # what changes from leg to leg
-
 _RUN, _TREE = (Kernel(name, signature, module="sdetheory.engine.driver")
                for name, signature in (("run", RUN), ("brownian_tree", TREE)))
-
-
-def address(array: NDArray[Any]) -> int:
-    """Where an array's numbers begin; `array.ctypes.data` says the same, in three times the time."""
-    return array.__array_interface__["data"][0]
 
 
 class Block:
@@ -39,40 +31,31 @@ class Block:
 
     def __init__(self, plan: Plan, lanes: int, saves: int, ahead: bool = False) -> None:
         program = plan.program
-        self.plan, self.lanes, batch = plan, lanes, plan.batch()
-        self._width = program.width
+        self.plan, self.lanes, batch, width = plan, lanes, plan.batch(), program.width
         m, n = ([noise.rows for noise in program.noise] + [0, 0])[:2]
         sizes = {"X": program.rows * lanes, "B": 0 if program.marks_divergence else program.rows * lanes,
                  "S": program.scratch * lanes, "D": lanes, "P": program.swept * lanes, "Z": batch * m * lanes,
                  "V": batch * n * lanes, "F": batch * m * plan.substeps * lanes if plan.substeps > 1 else 0,
-                 "OUT": saves * (program.width * lanes + TILE)}
-        begins, total = {}, 0
+                 "OUT": saves * (width * lanes + TILE)}
+        memory = np.empty(sum(sizes.values()) + TILE * (len(sizes) + 1))
+        start = address(memory)
+        arrays, places, at = {}, {}, -start % 64 // 8
         for name, size in sizes.items():
-            begins[name], total = total, total + -(-size // TILE) * TILE
-        memory = np.empty(total + TILE)
-        at = (-address(memory) % 64) // 8
-        place = {name: address(memory) + 8 * (at + begin) for name, begin in begins.items()}
-
-        def array(name: str) -> NDArray[np.float64]:
-            return memory[at + begins[name]:at + begins[name] + sizes[name]]
-
-        self.X, self.P = array("X").reshape(program.rows, lanes), array("P").reshape(program.swept, lanes)
-        self.D, self.OUT, self.out = array("D"), array("OUT").reshape(saves, -1), place["OUT"]
-        calls = program.observe_calls
-        self.observers = np.array([[call.kernel.address, address(call.constants), observable.rows]
-                                   for call, observable in zip(calls, program.observables, strict=True)],
-                                  dtype=np.int64).reshape(-1, 3)
+            arrays[name], places[name] = memory[at:at + size], start + 8 * at
+            at += -(-size // TILE) * TILE
+        self.X, self.P = arrays["X"].reshape(program.rows, lanes), arrays["P"].reshape(program.swept, lanes)
+        self.D, self.OUT, self.out = arrays["D"], arrays["OUT"].reshape(saves, -1), places["OUT"]
+        advance, observe = program.advance_call, program.observe_calls
+        self._observers = np.array([[call.kernel.address, call.constants, observable.rows]
+                                    for call, observable in zip(observe, program.observables, strict=True)], dtype=np.int64)
         draws = [draw_kernel(noise.kind, in_time=lanes == 1).address if noise.rows else 0 for noise in program.noise] + [0, 0]
-        advance = program.advance_call
-        self._table = np.zeros(len(RUN_TABLE), dtype=np.int64)
-        self._table_address = address(self._table)
-        self._set(advance=advance.kernel.address, advance_constants=address(advance.constants), observers=address(self.observers),
-                  n_observers=len(calls), draw_Z=draws[0], draw_V=draws[1], tree=_TREE.address if plan.substeps > 1 else 0,
-                  rows=program.rows, lanes=lanes, batch=batch, substeps=plan.substeps, z_rows=m, v_rows=n,
-                  with_area=int(program.with_area), T=address(plan.schedules), T_rows=len(plan.schedules), width=program.width,
-                  watched=int(not program.marks_divergence), **place)
-        self._table[[_AT["key_Z"], _AT["key_V"]]] = np.array(plan.keys, dtype=np.uint64).view(np.int64)
-        self._table[[_AT[name] for name in RUN_REALS]] = np.array([*plan.scales, plan.t0, plan.dt]).view(np.int64)
+        self._table = RunTable(
+            advance=advance.kernel.address, advance_constants=advance.constants, observers=address(self._observers),
+            n_observers=len(observe), draw_Z=draws[0], draw_V=draws[1], tree=_TREE.address if plan.substeps > 1 else 0,
+            rows=program.rows, lanes=lanes, batch=batch, substeps=plan.substeps, z_rows=m, v_rows=n, with_area=program.with_area,
+            key_Z=plan.keys[0], key_V=plan.keys[1], scale_Z=plan.scales[0], scale_V=plan.scales[1], t0=plan.t0, dt=plan.dt,
+            T=address(plan.schedules), T_rows=len(plan.schedules), width=width, watched=not program.marks_divergence, **places)
+        self._save_steps = address(plan.save_steps)
         self._ahead = _NoiseAhead(plan, draws[0], m) if ahead and _worth_drawing_ahead(plan, lanes, m, n) else None
 
     def begin(self, path: int, n: int) -> None:
@@ -85,38 +68,38 @@ class Block:
             self.P[:, n:] = self.P[:, :1]
         self.D[:] = np.inf
 
-    def advance(self, saves: NDArray[np.int64]) -> None:
-        """Go on to the steps `saves`, and leave in OUT what is observed at each."""
+    def advance(self, begin: int, end: int) -> None:
+        """Go on to the saves begin … end − 1, and leave in OUT what is observed at each."""
         if self._ahead is None:
-            self._run(saves)
+            self._run(self._save_steps + 8 * begin, end - begin, int(self.plan.save_steps[end - 1]))
             return
-        for n, save in enumerate(saves):
+        table = self._table
+        for save in range(begin, end):
+            table.OUT, table.n_observers, table.width = self.out + 8 * (save - begin) * self.OUT.shape[1], 0, 0
             last = False
             while not last:
-                Z, ready = self._ahead.noise(self.path, self.step)
-                stop = min(int(save), self.step + ready)
-                last = stop == save
-                seen = (len(self.observers), self._width) if last else (0, 0)
-                self._set(Z=Z, ready=ready, n_observers=seen[0], width=seen[1], OUT=self.out + 8 * n * self.OUT.shape[1])
-                self._run(np.array([stop]))
-
-    def _set(self, **values: int) -> None:
-        for name, value in values.items():
-            self._table[_AT[name]] = value
+                table.Z, table.ready = self._ahead.noise(self.path, self.step)
+                stop = np.minimum(self.plan.save_steps[save:save + 1], self.step + table.ready)
+                last = stop[0] == self.plan.save_steps[save]
+                if last:
+                    table.n_observers, table.width = len(self._observers), self.plan.program.width
+                self._run(address(stop), 1, int(stop[0]))
 
     def close(self) -> None:
         """End the thread that draws ahead, if there is one."""
         if self._ahead is not None:
             self._ahead.close()
 
-    def _run(self, saves: NDArray[np.int64]) -> None:
-        self._table[_LEG] = self.path, self.step, address(saves), saves.size
-        status = _RUN.call(self._table_address)
+    def _run(self, saves: int, n_saves: int, last: int) -> None:
+        """The driver, to the `n_saves` steps at the address `saves`, of which `last` is the last."""
+        table = self._table
+        table.first_path, table.first_step, table.saves, table.n_saves = self.path, self.step, saves, n_saves
+        status = _RUN.call(ctypes.addressof(table))
         if status != 0:
             raise RuntimeError(f"simulate: a function that was compiled into the kernel raised an exception, in steps "
-                               f"{self.step} to {saves[-1]} of paths {self.path} to {self.path + self.lanes - 1}; call it from "
+                               f"{self.step} to {last} of paths {self.path} to {self.path + self.lanes - 1}; call it from "
                                "Python on states of these paths to see which")
-        self.step = int(saves[-1])
+        self.step = last
 
 
 def _worth_drawing_ahead(plan: Plan, lanes: int, m: int, n: int) -> bool:

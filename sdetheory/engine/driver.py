@@ -60,11 +60,12 @@ def take_steps(k: Code, advance: Word, advance_constants: Word, observers: Word,
                 done.set(done.get() + n_steps)
                 with k.where((watched > 0) & size.get().equals(1)):
                     mark_diverged(k, X, rows, lanes, D, at + 1)
-                with k.where((watched > 0) & (size.get() > 1) & done.get().equals(window)
-                             & newly_diverged(k, X, rows, lanes, D)):  # find the step: the same noise, one step at a time
-                    k.copy(X, B, rows * lanes)
-                    done.set(0)
-                    size.set(1)
+                # inside, since `&` computes both of its sides: the look goes over the whole block
+                with k.where((watched > 0) & (size.get() > 1) & done.get().equals(window)):
+                    with k.where(newly_diverged(k, X, rows, lanes, D)):  # find the step: the same noise, one step at a time
+                        k.copy(X, B, rows * lanes)
+                        done.set(0)
+                        size.set(1)
             step.set(step.get() + window)
         begin = into.get()
         with k.loop(n_observers) as i:

@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import Executor, ThreadPoolExecutor, as_completed
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
+from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
@@ -21,9 +22,9 @@ import numpy as np
 from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
-from ..kernels.abi import MOMENTS, PUT
+from ..kernels.abi import MOMENTS, PUT, address
 from ..kernels.compilation import Kernel
-from .block import Block, address
+from .block import Block
 from .checkpoint import Checkpoint
 from .driver import TILE
 from .plan import Plan
@@ -67,18 +68,21 @@ def run_chunk(plan: Plan, first_block: int, last_block: int, home: int,
     Kept paths are written into their places in `into`, the arrays of the whole ensemble, where that is in reach; `blocks` are
     this thread's, by their lanes, to be used again. `ahead` lets another thread draw the noise of one long path.
     """
-    program, saves = plan.program, plan.save_steps.size
+    program, saves, width = plan.program, plan.save_steps.size, plan.program.width
     first, last = first_block * plan.block_paths, min(last_block * plan.block_paths, plan.n_paths)
     diverged = np.empty(last - first)
-    group = min(saves, max(1, SAVED_NUMBERS // (program.width * plan.block_paths)))
+    group = min(saves, max(1, SAVED_NUMBERS // (width * plan.block_paths)))
     groups = [(at, min(at + group, saves)) for at in range(0, saves, group)]
-    ends = np.cumsum([o.rows for o in program.observables])
-    rows = [slice(end - o.rows, end) for end, o in zip(ends, program.observables, strict=True)]
-    if into is None:
-        values = tuple(np.empty((last - first, saves, o.rows)) for o in program.observables) if plan.keep_paths else ()
+    if not plan.keep_paths:
+        values: tuple[NDArray[np.float64], ...] = ()
+    elif into is None:
+        values = tuple(np.empty((last - first, saves, o.rows)) for o in program.observables)
     else:
         values = tuple(array[first:last] for array in into)
-    moments: list[NDArray[np.float64]] = []
+    ends = list(accumulate(o.rows for o in program.observables))
+    segments = [] if plan.keep_paths else [plan.segments(block) for block in range(first_block, last_block)]
+    moments = np.empty((sum(map(len, segments)), saves, width, 3))
+    part, part_size = address(moments), 8 * saves * width * 3
     blocks = {} if blocks is None else blocks
     with _one_blas_thread(plan) if os.getpid() != home else nullcontext():
         for block in range(first_block, last_block):
@@ -88,24 +92,23 @@ def run_chunk(plan: Plan, first_block: int, last_block: int, home: int,
             work = blocks.get(lanes) or blocks.setdefault(lanes, Block(plan, lanes, group, ahead))
             work.begin(path, n)
             here = slice(path - first, path - first + n)
-            segments = [] if plan.keep_paths else plan.segments(block)
-            parts = np.empty((len(segments), saves, program.width, 3))
+            cells = [] if plan.keep_paths else segments[block - first_block]
             for begin, end in groups:
-                work.advance(plan.save_steps[begin:end])
-                for array, observed in zip(values, rows, strict=plan.keep_paths):
+                work.advance(begin, end)
+                for array, stop in zip(values, ends, strict=plan.keep_paths):
+                    rows = array.shape[2]
                     if saves == 1:
-                        array[here, 0] = work.OUT[0, :-TILE].reshape(-1, lanes)[observed, :n].T
+                        array[here, 0] = work.OUT[0, :-TILE].reshape(-1, lanes)[stop - rows:stop, :n].T
                     else:
-                        _PUT.call(work.out, end - begin, program.width, observed.start, observed.stop - observed.start,
-                                  lanes, n, address(array[here, begin:end]), array.strides[0] // 8)
-                for part, (_, start, stop) in zip(parts, segments, strict=plan.keep_paths is False):
-                    _MOMENTS.call(work.out, end - begin, program.width, lanes, start, stop,
-                                  address(part[begin:end]))
-            moments.extend(parts)
+                        _PUT.call(work.out, end - begin, width, stop - rows, rows, lanes, n, address(array[here, begin:end]),
+                                  array.strides[0] // 8)
+                for i, (_, start, stop) in enumerate(cells):
+                    _MOMENTS.call(work.out, end - begin, width, lanes, start, stop, part + i * part_size + 24 * begin * width)
+            part += len(cells) * part_size
             diverged[here] = work.D[:n]
             if ahead:
                 work.close()
-    return Chunk(first_block, values if plan.keep_paths else (np.stack(moments),), diverged)
+    return Chunk(first_block, values if plan.keep_paths else (moments,), diverged)
 
 
 def _one_blas_thread(plan: Plan) -> AbstractContextManager[Any]:
@@ -200,15 +203,17 @@ def _run(plan: Plan, todo: list[tuple[int, int]], executor: Executor | None, wor
         yield from _run_in_threads(plan, todo, workers, into, save)
         return
     with _one_blas_thread(plan):
-        futures = [executor.submit(run_chunk, plan, *r, os.getpid()) for r in todo]
+        left = {executor.submit(run_chunk, plan, *r, os.getpid()) for r in todo}
         try:
-            for future in as_completed(futures):
+            for future in as_completed(left.copy()):
+                left.remove(future)
                 chunk = future.result()
                 save(chunk)
                 yield chunk
-        finally:
-            for future in futures:
-                future.cancel()
+        finally:  # after an error: of futures that are done together, the one that failed may have come first
+            for future in left:
+                if not future.cancel() and future.done() and future.exception() is None:
+                    save(future.result())
 
 
 def _run_in_threads(plan: Plan, todo: list[tuple[int, int]], workers: int, into: tuple[NDArray[np.float64], ...] | None,

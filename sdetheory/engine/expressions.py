@@ -10,6 +10,7 @@ What SymPy leaves undefined is NaN. What has no real number, or no function in a
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from functools import lru_cache
 from typing import Any
 
 import sympy
@@ -105,6 +106,7 @@ def refuse_without_kernel(where: str, expression: sympy.Expr) -> None:
         raise ValueError(f"{where}: expected elementary functions, got {type(part).__name__} in {expression}; {remedy}")
 
 
+@lru_cache(maxsize=4096)
 def _prints(part: sympy.Expr) -> bool:
     try:
         _printer().doprint(part)

@@ -11,13 +11,13 @@ import re
 import textwrap
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ..kernels.abi import ADVANCE, ADVANCE_NAMES, OBSERVE, OBSERVE_NAMES
+from ..kernels.abi import ADVANCE, ADVANCE_NAMES, OBSERVE, OBSERVE_NAMES, address
 from ..kernels.compilation import Kernel
 from ..random.keys import stream_key
 
@@ -66,11 +66,11 @@ class Observable:
 
 @dataclass(frozen=True)
 class Call:
-    """A kernel and the table of the constants it takes: what the driver needs to call it."""
+    """A kernel and the address of the table of the constants it takes: what the driver needs to call it."""
 
     kernel: Kernel
-    constants: NDArray[np.int64]
-    held: tuple[Any, ...]  # the arrays whose addresses stand in the table
+    constants: int
+    held: tuple[NDArray[Any], ...]  # the table, and the arrays whose addresses stand in it
 
 
 @dataclass(frozen=True)
@@ -134,19 +134,14 @@ class Program:
     def _call(self, name: str, text: str, signature: str, arguments: tuple[str, ...], shapes: dict[str, str],
               functions: Mapping[str, Any], constants: Mapping[str, Any]) -> Call:
         """The kernel of these statements; only what they name is made an array, or taken from the table of constants."""
-        body = textwrap.dedent(text).strip() or "pass"
-        named = set(re.findall(r"[A-Za-z_]\w*", body))
+        named = _names(text)
         shapes = {**shapes, "S": f"({self.scratch}, lanes)", "T": f"(T_rows, {self.hyperparameters})",
                   "P": f"({self.swept}, lanes)"}
-        lines = ["prefer_512()", *(f"{array} = array_at({array}_, {shape})" for array, shape in shapes.items()
-                                   if array in named)]
         constants = {**constants, "first_step": self.first_step}
-        taken = {key: constants[key] for key in sorted(named & constants.keys())}
-        reads, table, held = _constants(taken)
-        lines += reads
-        source = f"def {name}({', '.join(arguments)}):\n" + textwrap.indent("\n".join([*lines, body, "return 0"]), "    ") + "\n"
+        reads, table, held = _constants({key: constants[key] for key in sorted(named & constants.keys())})
+        arrays = tuple((array, shape) for array, shape in shapes.items() if array in named)
         used = {key: functions[key] for key in named & functions.keys()}
-        return Call(Kernel(name, signature, source, used), table, held)
+        return Call(Kernel(name, signature, _source(name, text, arguments, arrays, tuple(reads)), used), address(table), (table, *held))
 
     def texts(self) -> str:
         """All that is compiled, to be read or to be hashed."""
@@ -166,6 +161,19 @@ class Program:
         return {name: value for name, value in self.__dict__.items() if name not in ("advance_call", "observe_calls")}
 
 
+@lru_cache(maxsize=1024)
+def _names(text: str) -> frozenset[str]:
+    return frozenset(re.findall(r"[A-Za-z_]\w*", text))
+
+
+@lru_cache(maxsize=1024)
+def _source(name: str, text: str, arguments: tuple[str, ...], arrays: tuple[tuple[str, str], ...], reads: tuple[str, ...]) -> str:
+    """The function of these statements, which first makes addresses arrays and reads the constants."""
+    lines = ["prefer_512()", *(f"{array} = array_at({array}_, {shape})" for array, shape in arrays), *reads,
+             textwrap.dedent(text).strip() or "pass", "return 0"]
+    return f"def {name}({', '.join(arguments)}):\n" + textwrap.indent("\n".join(lines), "    ") + "\n"
+
+
 def _constants(values: Mapping[str, Any]) -> tuple[list[str], NDArray[np.int64], tuple[Any, ...]]:
     """Statements that read the constants from a table of integers, that table, and the arrays it points to."""
     if not values:
@@ -179,7 +187,7 @@ def _constants(values: Mapping[str, Any]) -> tuple[list[str], NDArray[np.int64],
             made, dtype = ("integers_at", np.int64) if value.dtype.kind in "iu" else ("array_at", np.float64)
             array = np.ascontiguousarray(value, dtype=dtype)
             held.append(array)
-            table += [array.ctypes.data, *array.shape]
+            table += [address(array), *array.shape]
             shape = ", ".join(f"K[{at + 1 + axis}]" for axis in range(array.ndim))
             lines.append(f"{name} = {made}(K[{at}], ({shape},))")
         elif isinstance(value, int):

@@ -21,6 +21,7 @@ from numpy.typing import ArrayLike, NDArray
 from ..dynamics import SGD, SVAG, NoisyGD, SingleBatchNearMiss
 from ..dynamics.update_rule import UpdateRule
 from ..losses import RandomLinear
+from ..stats.rounding import spectrum_error
 from ..validation import finite_array, integer
 
 __all__ = ["AffineMoments", "affine_law", "affine_moments", "stationary_moments"]
@@ -75,7 +76,7 @@ def _noisy_gd(rule: NoisyGD, order: int = 2) -> Law:
     root, d = np.sqrt(loss.probabilities), loss.dim
     fields = np.concatenate([loss.noise.matrices, loss.noise.offsets[:, :, None]], axis=2).reshape(len(root), -1)
     _, sizes, directions = np.linalg.svd(root[:, None] * fields, full_matrices=False)
-    kept = sizes > len(root) * np.finfo(float).eps * sizes[0]
+    kept = sizes > spectrum_error(sizes)
     axes = (sizes[kept, None] * directions[kept]).reshape(-1, d, d + 1)
     nodes, weights = np.polynomial.hermite_e.hermegauss(order // 2 + 1)
     weights = weights / weights.sum()

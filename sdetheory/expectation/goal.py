@@ -62,7 +62,8 @@ def refuse_not_finite(moments: Moments, n_steps: int) -> NotFinite:
 class Watch:
     """Refuses to go on where finer steps do not make a functional finite on more paths.
 
-    Diverging steps grow rare with the step size; a functional without a value (the logarithm of a negative state) does not.
+    Diverging steps grow rare with the step size, once they are fewer than all; a functional without a value (the logarithm of a
+    negative state) does not.
     """
 
     def __init__(self, max_steps: int) -> None:
@@ -70,8 +71,9 @@ class Watch:
         self._shares: list[float] = []
 
     def check(self, moments: Moments, n_steps: int) -> None:
-        """Raise unless twice as many steps are allowed, and the share of such paths has halved in the last three doublings."""
-        self._shares.append(moments.bad / (moments.n + moments.bad))
-        stuck = len(self._shares) > 3 and self._shares[-1] > 0.5 * self._shares[-4]
-        if 2 * n_steps > self._max_steps or (stuck and self._shares[-1] < 1.0):
+        """Raise unless twice as many steps are allowed, and the share of such paths has fallen by 0.8 in three doublings."""
+        share = moments.bad / (moments.n + moments.bad)
+        self._shares += [share] if share < 1.0 else []
+        stuck = len(self._shares) > 3 and self._shares[-1] > 0.8 * self._shares[-4]
+        if 2 * n_steps > self._max_steps or stuck:
             raise refuse_not_finite(moments, n_steps)

@@ -10,6 +10,10 @@ Each difference is on one Brownian path, so its variance V_l falls as :math:`h^{
 
 with each mean difference enlarged by two of its standard errors. Variances, levels and sample sizes come from a pilot run; the
 answer is made of fresh paths.
+
+An explicit scheme may explode at large steps although the SDE does not, and stay finite on the way (1e80 is finite). Such
+levels betray themselves: the variance of the differences does not fall from level to level, or the fresh paths have another
+variance than the pilot run. The ladder then begins at finer steps.
 """
 
 from __future__ import annotations
@@ -25,7 +29,8 @@ from .sampling import PER_PATH, Moments, Sampler, Work
 __all__ = ["multilevel_mean"]
 
 SAFETY, Z_BIAS, SPARE, SHARE = 2.0, 2.0, 1.1, 0.25
-COARSEST, LEVELS, PATHS, FEWEST, PROBE, ROUNDS = 2, 4, 4096, 512, 256, 5
+COARSEST, LEVELS, PATHS, FEWEST, PROBE, ROUNDS = 2, 4, 4096, 512, 256, 8
+WILD = 16.0  # times the variance of the pilot run: the fresh paths met what it did not
 NEAR_ZERO = 1e8  # path-steps after which a value that is still not distinguished from 0 is given up for rtol
 
 
@@ -96,6 +101,10 @@ def multilevel_mean(single: Sampler, pair: Sampler, order: float, goal: Goal, se
         if any(m.bad for m in found):
             _refine(ladder, found, goal)
             continue
+        if any(m.var > WILD * known for m, known in zip(found, variances, strict=True)):
+            if _begin_finer(ladder, goal):
+                continue
+            message = message or _UNSTABLE.format(goal.max_steps)
         outcome = _outcome(ladder, found, message)
         if message or goal.z * outcome.stderr + outcome.bias_bound <= goal.tolerance(outcome.value):
             break
@@ -125,12 +134,18 @@ def _climb(ladder: _Ladder, goal: Goal) -> str:
     while True:
         while len(ladder.moments) < LEVELS:
             _extend(ladder, goal, paths)
+        if any(map(_grows, ladder.moments, ladder.moments[1:], range(1, len(ladder.moments)))):
+            if _begin_finer(ladder, goal):
+                continue
+            return _UNSTABLE.format(goal.max_steps)
         tolerance = goal.tolerance(max(0.0, abs(_sum(ladder.moments)) - Z_BIAS * _stderr(ladder.moments)))
         if tolerance <= 0:
             if ladder.work.path_steps > min(NEAR_ZERO, goal.max_path_steps / 4):
                 return "the value is not distinguished from 0, so that rtol asks for no error at all; give atol"
             known = ladder.moments[0]
             ladder.moments[0] = known.merged(ladder.sample(0, 3 * known.n))
+            if ladder.moments[0].var > WILD * known.var and not _begin_finer(ladder, goal):
+                return _UNSTABLE.format(goal.max_steps)
             continue
         if ladder.bias(ladder.moments) <= SHARE * tolerance:
             return ""
@@ -157,14 +172,33 @@ def _extend(ladder: _Ladder, goal: Goal, paths: int) -> None:
     ladder.moments.append(ladder.sample(level, max(FEWEST, int(paths * 2.0 ** (-level / 2)))))
     if ladder.moments[-1].bad:
         _refine(ladder, ladder.moments, goal)
+    elif level and _grows(ladder.moments[-2], ladder.moments[-1], level) and _begin_finer(ladder, goal):
+        return
     elif level == 1:
         v0, v1 = ladder.moments[0].var, ladder.moments[1].var
         apart = math.sqrt(v0 * ladder.cost(0)) + math.sqrt(v1 * ladder.cost(1))
         few = v1 < 0.5 * v0 and v0 * (2 * goal.z) ** 2 < FEWEST * goal.tolerance(_sum(ladder.moments)) ** 2
         saves = apart > math.sqrt(v0 * (ladder.steps(1) + PER_PATH))
-        if saves and not few and ladder.steps(LEVELS + 1) <= goal.max_steps:
-            ladder.coarsest *= 2
-            ladder.moments = []
+        if saves and not few:
+            _begin_finer(ladder, goal)
+
+
+_UNSTABLE = ("the differences between step sizes do not fall, as where the scheme is unstable, and max_steps = {} allows no finer "
+             "steps; raise it, or take a scheme that is stable at larger steps")
+
+
+def _grows(coarser: Moments, finer: Moments, level: int) -> bool:
+    """Whether the variance of a level is no smaller than that before; the first must be half of what it corrects."""
+    return finer.var > (0.5 if level == 1 else 1.0) * coarser.var
+
+
+def _begin_finer(ladder: _Ladder, goal: Goal) -> bool:
+    """Begin anew at twice the steps, where max_steps allows the levels that this takes."""
+    if ladder.steps(LEVELS + 1) > goal.max_steps:
+        return False
+    ladder.coarsest *= 2
+    ladder.moments = []
+    return True
 
 
 def _refine(ladder: _Ladder, found: list[Moments], goal: Goal) -> None:

@@ -7,7 +7,9 @@ paths, so that its interval covers as often as it says.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from concurrent.futures import Executor
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -33,6 +35,7 @@ from .sde_samplers import Starts, check_start, nestable_scheme, pair_sampler, sa
 __all__ = ["expect"]
 
 METHODS = ("auto", "weak2", "richardson", "multilevel")
+WIDER = 8.0  # the tolerance of the check by another method, which costs a few per cent
 DECISIVE = 0.05  # a control that leaves less of the variance beats multilevel differences
 PILOT = 2048  # paths of the first pilot run of an update rule
 
@@ -177,8 +180,8 @@ def _of_sde(sde: SDE | CallableSDE, functional: Any, x0: Start, t0: float, t1: f
         sampler, left = with_control(sde, functional, chosen, plain, x0, seeds, work) if control else (plain, 1.0)
         smooth = isinstance(functional, sympy.Expr) and not is_rough(functional)
         nests = all(noise.kind == "normal" for noise in nested.noise if nested.increments_shape(sde).get(noise.role))
+        kinds = {"weak2": (False,), "richardson": (True,)}.get(method, (False, True))
         if method != "auto" or left < DECISIVE or not nests or (smooth and (nested.promised(sde, "strong") or 0) < 1):
-            kinds = {"weak2": (False,), "richardson": (True,)}.get(method, (False, True))
             return extrapolated_mean(sampler, order, kinds, goal, seeds, work), chosen.name, left
     order_nested = _promise(nested, sde)
     pair = pair_sampler(sde, nested, functional, *span)
@@ -186,7 +189,21 @@ def _of_sde(sde: SDE | CallableSDE, functional: Any, x0: Start, t0: float, t1: f
     left = 1.0
     if control:
         single, left = with_control(sde, functional, nested, single, x0, seeds, work)
-    return multilevel_mean(single, pair, order_nested, goal, seeds, work), nested.name, left
+    outcome = multilevel_mean(single, pair, order_nested, goal, seeds, work)
+    if method == "auto" and smooth:
+        outcome = _unless_contradicted(outcome, lambda wide: extrapolated_mean(sampler, order, kinds, wide, seeds, work), goal)
+    return outcome, nested.name, left
+
+
+def _unless_contradicted(outcome: Outcome, other: Callable[[Goal], Outcome], goal: Goal) -> Outcome:
+    """The outcome, if another method at a wider tolerance agrees with it; else the other's, with a message if that fails too."""
+    check = other(replace(goal, rtol=WIDER * goal.rtol, atol=WIDER * goal.atol))
+    apart = abs(outcome.value - check.value)
+    if check.message or apart <= goal.z * (outcome.stderr + check.stderr) + outcome.bias_bound + check.bias_bound:
+        return outcome
+    exact = other(goal)
+    return exact if not exact.message else replace(
+        exact, message=f"{exact.message}; and by {outcome.method} it is {outcome.value:.4g}, which contradicts this one")
 
 
 def _of_rule(process: Process, functional: Observed, x0: Start, t0: float, t1: Any, n_steps: Any, method: str, goal: Goal,

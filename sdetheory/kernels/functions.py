@@ -65,9 +65,18 @@ class CompiledLater:
         """Call it from Python, compiled."""
         return self._from_python(*arguments)
 
+    @property
+    def _is_named(self) -> bool:
+        """Whether its module has it under its name."""
+        return getattr(__import__(self.__module__, fromlist=["_"]), self.__qualname__, None) is self
+
+    @cached_property
+    def own_fingerprint(self) -> str | None:
+        """The fingerprint of a function that stands in this library, and so stays what it is; of others None."""
+        return _hash(self) if self.__module__.startswith("sdetheory.") and self._is_named else None
+
     def __reduce__(self) -> Any:
-        module = __import__(self.__module__, fromlist=["_"])
-        if getattr(module, self.__qualname__, None) is self:
+        if self._is_named:
             return self.__qualname__  # found under its name, as any function is
         return _again, (type(self), self.py_func, self.options)
 
@@ -112,6 +121,11 @@ def fingerprint(value: Any) -> str:
     >>> fingerprint(lambda x: 2 * x) == fingerprint(lambda x: 3 * x)
     False
     """
+    known = value.own_fingerprint if isinstance(value, CompiledLater) else None
+    return known or _hash(value)
+
+
+def _hash(value: Any) -> str:
     digest = hashlib.sha256()
     for part in _parts(value, {}):
         digest.update(len(part).to_bytes(8, "little") + part)

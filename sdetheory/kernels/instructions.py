@@ -228,6 +228,7 @@ class Code:
 
     def __init__(self, builder: Any) -> None:
         self.builder = builder
+        self.calls_libm = False
 
     def word(self, number: int) -> Word:
         """A constant."""
@@ -314,13 +315,16 @@ def module_of(name: str, signature: str, body: Callable[..., None], vector_width
     module = ir.Module(name)
     kinds = [_F64 if letter == "f" else _I64 for letter in signature]
     function = ir.Function(module, ir.FunctionType(_I32, kinds), name)
+    builder = ir.IRBuilder(function.append_basic_block("entry"))
+    builder.branch(first := function.append_basic_block("first"))  # the entry block holds variables alone
+    builder.position_at_end(first)
+    code = Code(builder)
+    body(code, *((Real if kind is _F64 else Word)(builder, arg) for kind, arg in zip(kinds, function.args, strict=True)))
+    builder.ret(ir.Constant(_I32, 0))
+    if vector_width is not None and code.calls_libm:  # number by number: the wider a vector, the longer it takes to come apart
+        vector_width = 256
     if vector_width is not None:
         set.add(function.attributes, f'"prefer-vector-width"="{vector_width}"')
     if vector_width == 256:  # no wider ones for vectors written as such either
         set.add(function.attributes, '"min-legal-vector-width"="256"')
-    builder = ir.IRBuilder(function.append_basic_block("entry"))
-    builder.branch(first := function.append_basic_block("first"))  # the entry block holds variables alone
-    builder.position_at_end(first)
-    body(Code(builder), *((Real if kind is _F64 else Word)(builder, arg) for kind, arg in zip(kinds, function.args, strict=True)))
-    builder.ret(ir.Constant(_I32, 0))
     return str(module)

@@ -23,6 +23,7 @@ from .instructions import Code, Condition, Real, Variable, Word
 __all__ = ["NotSimple", "body_of"]
 
 _BY_LLVM = {"exp", "log", "sin", "cos", "sqrt", "floor", "ceil", "fabs", "pow", "copysign"}  # LLVM has an intrinsic for them
+_BY_PROCESSOR = {"sqrt", "floor", "ceil", "fabs", "copysign"}  # LLVM calls libm for the rest
 _BY_LIBM = {"tan", "asin", "acos", "atan", "sinh", "cosh", "tanh", "asinh", "acosh", "atanh", "expm1", "log1p", "atan2", "hypot"}
 _CONSTANTS = {"inf": math.inf, "nan": math.nan, "pi": math.pi, "e": math.e}
 _ARITHMETIC = {ast.Add: "__add__", ast.Sub: "__sub__", ast.Mult: "__mul__", ast.Div: "__truediv__"}
@@ -303,6 +304,7 @@ class _Writer:
     def _function(self, name: str, arguments: list[Any]) -> Real:
         values = [self._real(a).value for a in arguments]
         kinds, builder = [ir.DoubleType()] * len(values), self.k.builder
+        self.k.calls_libm |= name not in _BY_PROCESSOR
         if name in _BY_LLVM:
             function = builder.module.declare_intrinsic(f"llvm.{name}", [ir.DoubleType()],
                                                         ir.FunctionType(ir.DoubleType(), kinds))

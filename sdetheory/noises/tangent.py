@@ -18,6 +18,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from ..engine import BlockFunction, row_kernel
 from ..engine.rows import product, sqrt, times, total
+from ..stats.rounding import spectrum_error
 from ..validation import finite_array, number
 from .gradient_noise import FormulaNoise
 
@@ -83,8 +84,7 @@ class Tangent(FormulaNoise):
             raise ValueError("covariance: expected a symmetric matrix, got one that differs from its transpose by "
                              f"{np.abs(covariance - covariance.T).max():.3g}; use (C + C.T) / 2")
         values, vectors = np.linalg.eigh(covariance)
-        rounding = len(values) * np.finfo(float).eps * np.abs(values).max()
-        if values[0] < -rounding:
+        if values[0] < -spectrum_error(values):
             raise ValueError(f"covariance: expected a positive semidefinite matrix, got the eigenvalue {values[0]:.3g}"
                              f"; {remedy}")
         root = (vectors * np.sqrt(np.maximum(values, 0.0))) @ vectors.T

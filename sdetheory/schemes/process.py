@@ -113,7 +113,7 @@ class SDEProcess(Process):
         if isinstance(what, str):
             what = self.sde.states[self.observables.index(what)]
         if isinstance(what, sympy.Basic):
-            return expression_code({"value": what}, {**_names(self.sde, self._swept_symbols(swept)), self.sde.time: "time"})
+            return _value_code(self.sde.states, self.sde.time, what, self._swept_symbols(swept))
         return function_code(self.dim, what)
 
     def _noise(self) -> tuple[list[Noise], bool]:
@@ -151,9 +151,9 @@ def _(process: SDE | CallableSDE, scheme: Any = None) -> Process:
     return SDEProcess(process, "euler_maruyama" if scheme is None else scheme)
 
 
-def _names(sde: SDE | CallableSDE, swept: tuple[sympy.Symbol, ...]) -> dict[sympy.Symbol, str]:
+def _names(states: tuple[sympy.Symbol, ...], swept: tuple[sympy.Symbol, ...]) -> dict[sympy.Symbol, str]:
     """What states and swept parameters are called in a kernel."""
-    return {**{symbol: state_name(i) for i, symbol in enumerate(sde.states)},
+    return {**{symbol: state_name(i) for i, symbol in enumerate(states)},
             **{symbol: parameter_name(symbol.name, i) for i, symbol in enumerate(swept)}}
 
 
@@ -162,6 +162,12 @@ def _assumed(symbol: sympy.Symbol) -> Bounds:
     return Bounds(above=0.0 if symbol.is_positive else None, at_least=0.0 if symbol.is_nonnegative else None,
                   below=0.0 if symbol.is_negative else None, at_most=0.0 if symbol.is_nonpositive else None,
                   whole=bool(symbol.is_integer))
+
+
+@lru_cache(maxsize=256)
+def _value_code(states: tuple[sympy.Symbol, ...], time: sympy.Symbol, what: sympy.Basic, swept: tuple[sympy.Symbol, ...]) -> LaneCode:
+    """An expression in the names of a kernel."""
+    return expression_code({"value": what}, {**_names(states, swept), time: "time"})
 
 
 @lru_cache(maxsize=256)  # an SDE does not change; its step can take a tenth of a second to expand
@@ -175,6 +181,6 @@ def _step_code(sde: SDE, scheme: Scheme, swept: tuple[sympy.Symbol, ...]) -> Lan
         refuse_without_kernel("drift" if i < sde.dim else "diffusion", coefficient)
     step = scheme.one_step(sde, sde.states, time, dt, increments)
     flat = [symbol for role in increments if role != "dV" for symbol in increments[role]]
-    names = {**_names(sde, swept), time: "time", dt: "dt", **{symbol: f"dW_{i}" for i, symbol in enumerate(flat)},
+    names = {**_names(sde.states, swept), time: "time", dt: "dt", **{symbol: f"dW_{i}" for i, symbol in enumerate(flat)},
              **{symbol: f"dV_{i}" for i, symbol in enumerate(increments.get("dV", ()))}}
     return expression_code({state_name(i): e for i, e in enumerate(step)}, names, sde.states)

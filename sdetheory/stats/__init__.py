@@ -1,4 +1,7 @@
-"""Statistics of measured numbers: errors, discretisation bounds, orders, equivalence, power, false alarms."""
+"""Statistics of measured numbers: errors, discretisation bounds, orders, equivalence, power, false alarms, rounding.
+
+What rounding explains is asked of `stats.rounding`.
+"""
 
 from .calibration import Coverage, clopper_pearson, coverage
 from .discretisation import bias_from_difference, step_halving

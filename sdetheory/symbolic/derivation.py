@@ -154,7 +154,9 @@ class Derivation:
         return self
 
     def including(self, *others: Derivation) -> Derivation:
-        """Add the assumptions (once), steps and residuals of other derivations, each under its title, and return self.
+        """Add the assumptions, steps and residuals of other derivations, each under its title, and return self.
+
+        An assumption or a step that stands already is not said again.
 
         A title in use is numbered, and a derivation that was included before, word by word, adds nothing.
 
@@ -178,7 +180,7 @@ class Derivation:
         known = {assumption.text for assumption in self._assumptions}
         self._assumptions += [assumption for assumption in other.assumptions if assumption.text not in known]
         self.step(f"{title}.")
-        self._steps += other.steps
+        self._steps += [step for step in other.steps if step not in self._steps]
         for name, expression in other.residuals.items():
             self.residual(f"{title}: {name}", expression)
 

@@ -14,14 +14,13 @@ if TYPE_CHECKING:
     from . import catapult, exp_lr, intrinsic_lr, svag
 
 __all__ = ["CLOCKS", "Formula", "catapult", "closed_form", "exp_lr", "intrinsic_lr", "joint_derivation", "svag"]
-_PAPERS = ("catapult", "exp_lr", "intrinsic_lr", "svag")
 
 if not TYPE_CHECKING:
     def __getattr__(name: str) -> _Any:
-        if name in _PAPERS:
+        if name in __all__:  # a paper: the others are here already
             return _import_module(f".{name}", __name__)
         raise AttributeError(f"module 'sdetheory.theory' has no attribute {name!r}; it has {', '.join(__all__)}")
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *_PAPERS})
+    return sorted({*globals(), *__all__})

@@ -287,8 +287,10 @@ def closed_form(claim: str, derivation: Callable[[sympy.Expr], Derivation], *, c
         def hypotheses() -> Sequence[sympy.Basic]:
             return needs(**{name: by_name[name] for name in inspect.signature(needs).parameters}) if needs else ()
 
-        return Formula(function.__name__, lambda: function(*symbols), claim=claim, derivation=derivation, parameters=symbols,
+        made = Formula(function.__name__, lambda: function(*symbols), claim=claim, derivation=derivation, parameters=symbols,
                        doc=inspect.getdoc(function) or "", clock=clock, needs=hypotheses, meanings=meanings)
+        made.__module__ = function.__module__
+        return made
     return make
 
 

@@ -21,7 +21,7 @@ class GroupTest:
     n_weights : how many numbers they hold.
     invariant : whether the gap is within what rounding explains.
     gap : largest |L(c w_S) − L(w)| over factors and points; infinite where the loss was not finite.
-    rounding : the gap that rounding in float64 leads to expect.
+    rounding : the largest gap in float64 that rounding explains.
     radial : largest |cos| of the angle between ∇_S L and w_S: 0 in exact arithmetic if invariant.
     reason : what breaks it.
     """

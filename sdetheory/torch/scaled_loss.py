@@ -2,7 +2,7 @@ r"""A loss as a function of its parameters, at random points near the given ones
 
 .. math:: \text{gap}_S = \max_{c,\,b} |L(c\,w_S, w_{\rm rest}) - L(w)|, \qquad w = w_b, \quad c = 0.3,\ 3
 
-In float64. What rounding explains of a gap is measured by the same net in float32, as in `translate.certificate`.
+In float64. What rounding explains of a gap is measured by the same net in float32 (`stats.rounding.explained_gap`).
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
-from ..translate.certificate import SLACK
+from ..stats.rounding import explained_gap
 from .devices import all_bits_of_float32, own_random_state
 from .invariance_report import GroupTest
 
@@ -51,9 +51,8 @@ class ScaledLoss:
         with all_bits_of_float32():
             parted = [abs(float(narrow.value({k: v.float() for k, v in w.items()})) - value)
                       for w, value in zip(self.points, self.values, strict=True)]
-        measured = max((p for p in parted if np.isfinite(p)), default=0.0) * _EPS / torch.finfo(torch.float32).eps
-        #: a mean over many samples rounds off by a few ε at least, even where float32 happened to agree
-        self.rounding = max(measured, _EPS * max(map(abs, self.values)))
+        measured = max((p for p in parted if np.isfinite(p)), default=0.0)
+        self.rounding = float(explained_gap(measured, size=max(map(abs, self.values))))
 
     def _copy(self, dtype: torch.dtype) -> ScaledLoss:
         other = copy.copy(self)
@@ -98,7 +97,7 @@ class ScaledLoss:
             product = sum(float((g[n] * w[n]).sum()) for n in names)
             lengths = [sum(float(x[n].square().sum()) for n in names) ** 0.5 for x in (g, w)]
             radial = max(radial, abs(product) / (lengths[0] * lengths[1] or 1.0))
-        return GroupTest(names, size, gap <= SLACK * self.rounding, gap, self.rounding, radial)
+        return GroupTest(names, size, gap <= self.rounding, gap, self.rounding, radial)
 
     def _at(self, w: Weights) -> dict[str, Tensor]:
         if id(w) not in self.known:

@@ -6,8 +6,9 @@ Rounding parts each run from its exact course; how far is seen from the same run
 .. math:: \rho_k = \max_{j\le k}\bigl(\|a_j^{32} - a_j^{64}\| + \|b_j^{32} - b_j^{64}\|\bigr)
 
 is the gap to expect in float32 (triangle inequality), and :math:`\rho_k\,\varepsilon_{64}/\varepsilon_{32}` the gap to
-expect in float64, where rounding is small enough for its effect to be linear. A translation that is wrong has the same gap in
-both formats.
+expect in float64, where rounding is small enough for its effect to be linear. How much more rounding explains, and how often
+that says "wrong" of a right one, `stats.rounding.explained_gap` derives. A translation that is wrong has the same gap in both
+formats.
 """
 
 from __future__ import annotations
@@ -20,14 +21,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike, NDArray
 
+from ..stats.rounding import explained_gap
 from ..validation import finite_array
 from .translation import Translation
 
-__all__ = ["SLACK", "Certificate", "certificate", "run"]
+__all__ = ["Certificate", "certificate", "run"]
 
-#: How many times the expected gap is still rounding: two sets of roundings of one size differ by a factor of order 1, a wrong
-#: translation by the ratio of the two epsilons, 5e8.
-SLACK = 16.0
 _FORMATS = ("float64", "float32")
 
 
@@ -74,15 +73,16 @@ def _per_step(losses: Any, n_steps: int) -> Callable[[int], Any]:
 
 @dataclass(frozen=True, repr=False)
 class Certificate:
-    """Gaps between the functions of the two runs, (n + 1,) each by format, and those that rounding explains.
+    """Gaps between the functions of the two runs, (n + 1,) each by format, and the largest that rounding explains.
 
     `direction_gap`: ‖a_k − b_k‖. `loss_gap`: |L_k(w̃_k) − L_k(w_k)|, of the loss of step k (of the last step at k = n).
+    `explained_direction_gap` and `explained_loss_gap`: what rounding explains of each up to step k.
     """
 
     direction_gap: Mapping[str, NDArray[np.float64]]
     loss_gap: Mapping[str, NDArray[np.float64]]
-    expected_direction_gap: Mapping[str, NDArray[np.float64]]
-    expected_loss_gap: Mapping[str, NDArray[np.float64]]
+    explained_direction_gap: Mapping[str, NDArray[np.float64]]
+    explained_loss_gap: Mapping[str, NDArray[np.float64]]
 
     def largest(self, dtype: str = "float64") -> tuple[float, float]:
         """The largest direction gap and loss gap over all steps."""
@@ -90,14 +90,14 @@ class Certificate:
 
     @property
     def holds(self) -> bool:
-        """Whether the directions part no further than `SLACK` times what rounding explains, in both formats."""
-        return all(self.direction_gap[f].max() <= SLACK * self.expected_direction_gap[f][-1] for f in _FORMATS)
+        """Whether the directions part no further than rounding explains, in both formats."""
+        return all(self.direction_gap[f].max() <= self.explained_direction_gap[f][-1] for f in _FORMATS)
 
     def __bool__(self) -> bool:
         return self.holds
 
     def __repr__(self) -> str:
-        parts = [f"{f} {self.direction_gap[f].max():.2g} (rounding explains {self.expected_direction_gap[f][-1]:.2g})"
+        parts = [f"{f} {self.direction_gap[f].max():.2g} (rounding explains {self.explained_direction_gap[f][-1]:.2g})"
                  for f in _FORMATS]
         n = len(self.direction_gap["float64"]) - 1
         return f"<Certificate {'holds' if self.holds else 'FAILS'} over {n} steps: direction gap {', '.join(parts)}>"
@@ -131,11 +131,10 @@ def certificate(translation: Translation, losses: Any, w0: ArrayLike, v0: ArrayL
             weights = np.array(list(run(fitting, losses, w0, v0, decay_free=free, dtype=name)), dtype=np.float64)
             values = np.array([float(loss_of(min(k, n - 1)).value(w)) for k, w in enumerate(weights)])
             found[free, name] = weights / np.linalg.norm(weights, axis=1, keepdims=True), values
-    gaps, expected = [], []
+    gaps, explained = [], []
     for part, size in ((0, lambda x: np.linalg.norm(x, axis=1)), (1, np.abs)):
         gaps.append(MappingProxyType({f: size(found[True, f][part] - found[False, f][part]) for f in _FORMATS}))
         parted = sum(size(found[free, "float32"][part] - found[free, "float64"][part]) for free in (False, True))
-        growth = np.maximum.accumulate(parted)
-        ratio = np.finfo(np.float64).eps / np.finfo(np.float32).eps
-        expected.append(MappingProxyType({"float64": growth * ratio, "float32": growth}))
-    return Certificate(*gaps, *expected)
+        growth, largest = np.maximum.accumulate(parted), 1.0 if part == 0 else np.abs(found[False, "float64"][1]).max()
+        explained.append(MappingProxyType({f: explained_gap(growth, "float32", f, size=largest) for f in _FORMATS}))
+    return Certificate(*gaps, *explained)

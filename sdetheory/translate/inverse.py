@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import DTypeLike
 
 from ..hypotheses import HypothesisError, require
+from ..stats.rounding import gamma_n
 from ..validation import number
 from .recursion import tables
 from .scaling import bits_of
@@ -82,9 +83,11 @@ def restore_weight_decay(decay_free_lr: Any, lr: Any, momentum: Any = 0.0, *, n_
     for name, table in (("decay_free_lr", free), ("lr", lr)):
         if not (table > 0).all():
             raise ValueError(f"{name}: expected values > 0 at every step, got 0 at step {int(np.argmin(table > 0))}")
-    n, eps = len(lr), np.finfo(np.float64).eps
+    n = len(lr)
     alpha, tilt, weight_decay = np.ones(n + 1), np.zeros(n + 1), np.empty(n)
-    # P_k = r_{k−1}/P_{k−1} with r = η̃/η: each step adds 3 roundings to P, and α = P_k²/r_k doubles them
+    # P_k = r_{k−1}/P_{k−1} with r = η̃/η: each step adds 2 roundings to P, and α = P_k²/r_k doubles them; with the 3 of α and
+    # the 2 of κ fewer than 16 (k + 1)
+    relative = gamma_n(16 * np.arange(1, n + 1))
     ratio, scale, rounding = free / lr, 1.0, 0.0
     for k in range(n):
         scale = ratio[k - 1] / scale if k else 1.0
@@ -95,7 +98,7 @@ def restore_weight_decay(decay_free_lr: Any, lr: Any, momentum: Any = 0.0, *, n_
         decay = (1 - alpha[k + 1]) / lr[k]
         weight_decay[k] = decay + momentum[k] * tilt[k]
         # the error of λ_k is that of κ_k and that of μ_k β_k = −μ_k κ_{k−1}/α_k
-        before, rounding = rounding, 8 * (k + 1) * eps * (1 + alpha[k + 1]) / lr[k]
+        before, rounding = rounding, relative[k] * (1 + alpha[k + 1]) / lr[k]
         if weight_decay[k] < -rounding - momentum[k] * before / min(1.0, alpha[k]) ** 2:
             raise HypothesisError("EXP-6", "a weight decay >= 0 at every step", f"{weight_decay[k]:g} first at step {k}",
                                   "decay_free_lr grows too slowly beside lr, or lr exceeds it at step 0; give another lr")

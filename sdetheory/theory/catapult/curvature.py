@@ -15,8 +15,6 @@ from ...symbolic.notation import symbol
 from ..formula import closed_form
 from .two_numbers import CURVATURE, CURVED, INNER, A, B, F, N, U, V, loss_along
 
-__all__ = ["hessian_bulk", "lowest_hessian_eigenvalue", "ntk", "top_hessian_eigenvalue"]
-
 Pair = tuple[sympy.Expr, sympy.Expr]
 MEANINGS = {"f": "output of the net", "curvature": "NTK (|u|^2 + |v|^2)/n", "sq_u": "|u|^2", "sq_v": "|v|^2"}
 _NORMS = {"sq_u": {"nonnegative": True}, "sq_v": {"nonnegative": True}}

@@ -19,9 +19,6 @@ from ...symbolic.notation import symbol
 from ..formula import closed_form
 from .two_numbers import LR, N
 
-__all__ = ["catapult_share", "curvature_density", "probability_catapult", "probability_divergent", "probability_lazy",
-           "squared_cosine_density"]
-
 X, D2 = symbol("X", positive=True), symbol("squared_cosine", positive=True)
 _X, _D2 = {"X": {"positive": True}}, {"squared_cosine": {"positive": True}}
 MEANINGS = {"X": "lr * curvature at the start", "squared_cosine": "D^2 = (2 u.v / (|u|^2 + |v|^2))^2"}

@@ -21,9 +21,6 @@ from ...validation import finite_array, integer, number
 from ..formula import closed_form
 from ..inner_products import InnerProducts
 
-__all__ = ["kernel_element_step", "kernel_recursion", "kernel_step", "residual_step", "sq_readout_step",
-           "wide_growth_edge_many"]
-
 LR, N = symbol("lr"), symbol("width")
 V, UX, UX2, UZ = sympy.symbols("v Ux Ux' Uzeta", real=True)
 READOUT, XX, XZ, X2Z, ZZ = (symbol("sq_readout", nonnegative=True), symbol("x_x2"), symbol("x_zeta"), symbol("x2_zeta"),
@@ -45,7 +42,7 @@ MEANINGS = {"residual": "f(x) - y before the step", "kernel": "Theta(x, x')",
             "f_zeta": "f(zeta), the mean over samples of (f_b - y_b) f_b"}
 
 
-def descent_step(d: Derivation) -> dict[str, sympy.Expr]:
+def _descent_step(d: Derivation) -> dict[str, sympy.Expr]:
     """Derive one step of gradient descent: v', and U'x, U'x' for inputs x, x' that need not be samples."""
     shift, along_v, along_u = sympy.symbols("epsilon, b, A\\ zeta", real=True)
     d.assume(r"$f(x)=\langle v,Ux\rangle/\sqrt n$, $L=\frac1{2m}\sum_\alpha\tilde f_\alpha^2$, "
@@ -65,7 +62,7 @@ def descent_step(d: Derivation) -> dict[str, sympy.Expr]:
 
 def _derive_residual(claimed: sympy.Expr) -> Derivation:
     d = Derivation("The output after one step")
-    step = descent_step(d)
+    step = _descent_step(d)
     found = INNER(step["v"], step["Ux"]) / sympy.sqrt(N) - FX + symbol("residual")
     d.step(r"$\tilde f'(x)=\langle v',U'x\rangle/\sqrt n-y$.", found)
     return d.residual("new residual", found - claimed)
@@ -79,7 +76,7 @@ def residual_step(residual, kernel_zeta, x_zeta, f_zeta, lr, width):
 
 def _derive_kernel(claimed: sympy.Expr) -> Derivation:
     d = Derivation("The NTK after one step")
-    step = descent_step(d)
+    step = _descent_step(d)
     found = (XX * INNER(step["v"], step["v"]) + INNER(step["Ux"], step["Ux'"])) / N
     d.step(r"$\Theta'(x,x')=(x^Tx'\|v'\|^2+\langle U'x,U'x'\rangle)/n$.", sympy.collect(found, LR))
     return d.residual("new kernel", found - claimed)
@@ -95,7 +92,7 @@ def kernel_element_step(kernel, kernel_zeta_zeta, sq_readout, x_x2, x_zeta, x2_z
 
 def _derive_readout(claimed: sympy.Expr) -> Derivation:
     d = Derivation("The norm of v after one step")
-    found = INNER(descent_step(d)["v"], descent_step(Derivation("again"))["v"])
+    found = INNER(_descent_step(d)["v"], _descent_step(Derivation("again"))["v"])
     d.step(r"$\|v'\|^2$; with it the step of $\Theta$ and $\tilde f$ closes.", found)
     return d.residual("new squared norm", found - claimed)
 

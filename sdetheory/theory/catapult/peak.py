@@ -21,8 +21,6 @@ from ..formula import closed_form
 from .two_numbers import CURVATURE, CURVED, LR, F, N
 from .universal_map import X, Y, universal_map
 
-__all__ = ["final_near_edge", "peak_near_edge", "peak_step", "wide_limit_peak", "wide_limit_peak_band"]
-
 START = {"f": "output at the start", "curvature": "NTK at the start", "X": "lr * curvature at the start"}
 EPS, TAU, A0 = sympy.Symbol("epsilon", positive=True), sympy.Symbol("tau", real=True), sympy.Symbol("a_0", positive=True)
 

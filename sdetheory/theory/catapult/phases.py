@@ -16,9 +16,6 @@ from ..formula import closed_form
 from .two_numbers import CURVATURE, CURVED, LR, F, N
 from .universal_map import MEANINGS, XY, X, Y, universal_map
 
-__all__ = ["divergence_edge", "first_growth", "first_growth_edge", "lazy_factor", "loss_budget", "output_budget",
-           "wide_growth_edge"]
-
 START = {"f": "output at the start", "curvature": "NTK at the start", **MEANINGS}
 
 

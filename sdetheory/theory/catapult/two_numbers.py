@@ -15,8 +15,6 @@ from ...symbolic.notation import symbol
 from ..formula import closed_form
 from ..inner_products import InnerProducts
 
-__all__ = ["curvature_step", "output_step", "sq_difference_step", "sq_sum_step"]
-
 LR, N, F = symbol("lr"), symbol("width"), symbol("f")
 CURVATURE = symbol("curvature", positive=True)
 BALANCE = symbol("balance")

@@ -29,9 +29,6 @@ from .two_numbers import (
 )
 from .two_numbers import MEANINGS as NORM_MEANINGS
 
-__all__ = ["X", "Y", "balance_factor", "discriminant_of_norms", "discriminant_step", "distance_to_edge_step", "edge_angle_step",
-           "edge_lyapunov_exponent", "edge_step", "scaled_curvature_step", "scaled_sq_output_step"]
-
 X, Y = symbol("X", nonnegative=True), symbol("Y", nonnegative=True)
 XY = {"X": {"nonnegative": True}, "Y": {"nonnegative": True}}
 MEANINGS = {"X": "lr * curvature", "Y": "lr^2 f^2 / width"}
