@@ -42,7 +42,7 @@ MEAN, SQUARE = 0.02, 0.05**2  # promised: means to 0.02, the root mean square ov
 LADDER, LADDER_PATHS = (18, 72, 288, 1152), 64_000
 LADDER_TIME = 0.5 / (4 * RATE)
 
-LITTLE = "the control changes the rate of gamma, which moves the direction by little; the printed equations are controlled"
+LITTLE = "the control changes the rate of gamma, which hardly moves the direction; the printed equations are controlled"
 
 QUANTITIES = {
     **{f"mean, {scheme}": Quantity(0.0, MEAN, points=MEANS, no_control=LITTLE) for scheme in SCHEMES[:2]},
@@ -81,7 +81,8 @@ def paths(scheme, seed, n, coarsened, correction=1.0, decay=DECAY):
                save_every=STEPS // 2 // coarsened, rng=seed)
     if scheme == "equations":
         start = np.append(START / np.linalg.norm(START), np.sum(START**2) ** 2 / LR**2)
-        runs = sdt.simulate(printed_equations(), start, sweep={"correction": [correction], "weight_decay": [decay]}, **how)
+        swept = {"correction": [correction], "weight_decay": [decay]}
+        runs = sdt.simulate(printed_equations(), start, sweep=swept, **how)
         return np.stack([runs[name].values[0, 0, :, 1:] for name in ("x1", "x2", "x3", "gamma")], axis=-1)
     if scheme == "ambient":
         runs = sdt.simulate(sdt.dynamics.SGDSDE(UNEQUAL, lr=LR, weight_decay=DECAY), START,
@@ -131,8 +132,8 @@ def measure(trial):
     found, spread = agreement(trial, seed), []
     for n_steps, seed in zip(LADDER, seeds, strict=True):
         runs = sdt.simulate(sdt.dynamics.SGDSDE(EQUAL, lr=LR, weight_decay=DECAY), POLE * REST, n_steps=n_steps,
-                            dt=LADDER_TIME / n_steps, n_paths=trial.paths(LADDER_PATHS), observe=["sq_norm", "direction"],
-                            rng=seed)
+                            dt=LADDER_TIME / n_steps, n_paths=trial.paths(LADDER_PATHS),
+                            observe=["sq_norm", "direction"], rng=seed)
         gamma = runs.sq_norm.values[:, -1] ** 2 / LR**2
         spread.append(mean_estimate((gamma - gamma.mean()) ** 2))
     deviation = np.sqrt([float(e.value) for e in spread])

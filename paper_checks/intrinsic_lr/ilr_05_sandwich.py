@@ -26,10 +26,11 @@ CASES = {"weakest noise": ([0.0, 2.0, 2.0], [1.0, 0.0, 0.0]), "strongest noise":
 VALLEYS = ("weakest noise", "strongest noise")  # without a loss gamma is not near a bound
 GAMMA_0 = 0.5 * LOWEST / (2 * RATE)
 
-# Where gamma lies in the band: 0 is the lower bound, 1 the upper. To first order a stiff direction of curvature a varies by
-# eta_e c/(2a), and Tr Sigma is off its bound by the sum of these, in units of the gap: less than 3.4 % at the largest
-# eta_e, that of the start. The bias of gamma is h E|grad L|^2/Tr Sigma, 30 % of h: h = 1/64 keeps it below 2 % of the gap.
-# The noise of gamma (of order h) is 5 % of the gap or less: 2400 paths leave z·se = 0.4 %, twice that in quick mode.
+# Where gamma lies in the band: 0 is the lower bound, 1 the upper. To first order a stiff direction of curvature a
+# varies by eta_e c/(2a), and Tr Sigma is off its bound by the sum of these, in units of the gap: less than 3.4 % at
+# the largest eta_e, that of the start. The bias of gamma is h E|grad L|^2/Tr Sigma, 30 % of h: h = 1/64 keeps it
+# below 2 % of the gap. The noise of gamma (of order h) is 5 % of the gap or less: 2400 paths leave z·se = 0.4 %,
+# twice that in quick mode.
 CLOCK = np.array([1.0, 1.5, 2.5, 4.0])
 TIMES = CLOCK / (4 * RATE)
 STEPS, EVERY, PATHS = 6400, 100, 2400
@@ -80,7 +81,7 @@ def furthest_outside(trial, n, seeds, lowest=LOWEST, highest=HIGHEST):
 
 
 def measure(trial):
-    """Positions in the band in both valleys, at h and on the same Brownian paths at 2h; and every path on the sphere."""
+    """Positions in the band in both valleys, at h and on the same Brownian paths at 2h; and all paths on the sphere."""
     n, seeds = trial.paths(PATHS), trial.rng.spawn(2 * len(CASES))
     positions = [], []
     for case, seed in zip(VALLEYS, seeds, strict=False):
@@ -119,11 +120,12 @@ def figure(trial, ax):
 claim = Claim(
     "ILR-5", "Bounds on the noise power confine the norm", paper="intrinsic_lr",
     where="the section on the equilibrium of the effective learning rate, for noise whose power varies",
-    statement=r"If $\sigma_{\min}^2\le\mathrm{Tr}\,\Sigma(\hat w)\le\sigma_{\max}^2$, then $\gamma_t$ stays between "
-              r"the solutions of $\dot\gamma=-4\lambda_e\gamma+2\sigma^2$ for the two powers, and in the limit between "
-              r"$\sigma_{\min}^2/(2\lambda_e)$ and $\sigma_{\max}^2/(2\lambda_e)$. Both bounds are reached, where a loss holds the "
-              r"direction at the weakest and at the strongest noise.",
-    setup=r"The SDE of SGD in $d=3$ with tangent noise of variances $(0.3,0.1,0.1)$: in a valley where it is weakest, in one "
-          r"where it is strongest, and without a loss; $\eta=0.2$, $\lambda=0.05$, to $4\lambda_et=4$",
+    statement=r"If $\sigma_{\min}^2\le\mathrm{Tr}\,\Sigma(\hat w)\le\sigma_{\max}^2$, then $\gamma_t$ stays "
+              r"between the solutions of $\dot\gamma=-4\lambda_e\gamma+2\sigma^2$ for the two powers, and in the "
+              r"limit between $\sigma_{\min}^2/(2\lambda_e)$ and $\sigma_{\max}^2/(2\lambda_e)$. Both bounds are "
+              r"reached, where a loss holds the direction at the weakest and at the strongest noise.",
+    setup=r"The SDE of SGD in $d=3$ with tangent noise of variances $(0.3,0.1,0.1)$: in a valley where it is "
+          r"weakest, in one where it is strongest, and without a loss; $\eta=0.2$, $\lambda=0.05$, to "
+          r"$4\lambda_et=4$",
     proof=ilr.by_claim("ILR-5"), quantities=QUANTITIES, measure=measure, broken=broken, figure=figure,
     control=r"the average of $\mathrm{Tr}\,\Sigma$ over the sphere sets $\gamma$, wherever a loss holds the direction")

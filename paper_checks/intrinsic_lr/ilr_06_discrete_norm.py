@@ -40,7 +40,7 @@ MULTIPLIER = ilr.discrete_multiplier(lr=LR, weight_decay=DECAY)
 
 
 def rounding(decayed):
-    """The bound above on one step's relative rounding of r, where the decay acts on weights `decayed` times as large."""
+    """The bound above on a step's relative rounding of r, where the decay acts on weights `decayed` times as large."""
     return (2 * (13 + 3 * decayed) + 12) * UNIT
 
 
@@ -139,12 +139,13 @@ def figure(trial, left, right):
 
 claim = Claim(
     "ILR-6", "The discrete law of the norm", paper="intrinsic_lr", extension=True,
-    where="follows from the update of SGD; the paper has the SDE's version, in the section on the equilibrium of the norm",
-    statement=r"If $S=\|g(\hat w)\|^2$ is constant, $r=\|w\|^2$ of SGD obeys $r'=(1-\eta\lambda)^2r+\eta^2S/r$ at every "
-              r"step of every path; its fixed point is $r_*^2=\eta S/(\lambda(2-\eta\lambda))$, and a small deviation is "
-              r"multiplied by $1-4\eta\lambda+2(\eta\lambda)^2$ a step.",
-    setup=r"SGD without a loss in $d=4$, noise of fixed length, six pairs $(\eta,\lambda)$ with $\eta\lambda$ from 0.005 to "
-          r"1.2, 2000 steps from above and from below",
+    where="follows from the update of SGD; the paper has the SDE's version, in the section on the equilibrium of "
+          "the norm",
+    statement=r"If $S=\|g(\hat w)\|^2$ is constant, $r=\|w\|^2$ of SGD obeys $r'=(1-\eta\lambda)^2r+\eta^2S/r$ at "
+              r"every step of every path; its fixed point is $r_*^2=\eta S/(\lambda(2-\eta\lambda))$, and a small "
+              r"deviation is multiplied by $1-4\eta\lambda+2(\eta\lambda)^2$ a step.",
+    setup=r"SGD without a loss in $d=4$, noise of fixed length, six pairs $(\eta,\lambda)$ with $\eta\lambda$ from "
+          r"0.005 to 1.2, 2000 steps from above and from below",
     proof=ilr.by_claim("ILR-6"), quantities=QUANTITIES, measure=measure, figure=figure,
     control=r"the continuous-time law in place of the discrete one: $r_*^2=\eta S/(2\lambda)$, rate "
             r"$e^{-4\eta\lambda}$, and ILR-3 in between")

@@ -26,8 +26,8 @@ LATER, LAST = np.array([0.25, 0.5, 1.0, 2.0, 3.0]), 10.0
 LABELS = tuple(rf"$4\lambda_et/\kappa={u:g}$" for u in LATER)
 GRID = 0.125  # saved every GRID of u
 BURN = 0.5  # u before the drop: at the rate there, κ times as fast, the rest of the start's O(λ_e) is e^{−5} of it
-# The norm fluctuates by (λ_e/(d−1))^{1/2} = 1.2 %, a ratio of two by 1.7 %, and the measured bias by 1.25·3^{1/2} of that
-# besides: 2000 paths (500 in quick mode) leave z·se = 0.5 % (1 %) of all, next to the bias of 0.5 %.
+# The norm fluctuates by (λ_e/(d−1))^{1/2} = 1.2 %, a ratio of two by 1.7 %, and the measured bias by 1.25·3^{1/2} of
+# that besides: 2000 paths (500 in quick mode) leave z·se = 0.5 % (1 %) of all, next to the bias of 0.5 %.
 PATHS, RESOLUTION = 2000, Relative(0.02)
 
 WHAT = {"lr": "lr", "decay": "weight_decay"}  # is divided by κ
@@ -100,13 +100,14 @@ def figure(trial, ax):
 claim = Claim(
     "ILR-7", "What a learning-rate drop does to the effective learning rate", paper="intrinsic_lr",
     where="the section on learning-rate drops and the two phases after them",
-    statement=r"At equilibrium, $\eta\to\eta/\kappa$ divides the effective learning rate by $\kappa$ at once; it then relaxes "
-              r"at rate $4\lambda_e/\kappa$ to $1/\sqrt\kappa$ of where it was, as $[\kappa(1+(\kappa-1)E)]^{-1/2}$, "
-              r"$E=e^{-4\lambda_et/\kappa}$. $\lambda\to\lambda/\kappa$ makes no jump and goes as "
-              r"$[\kappa(1-(1-1/\kappa)E)]^{-1/2}$ to the same value, with $\|w\|^2$ larger by the factor $\kappa$.",
-    setup=r"SGD without a loss in $d=16$ with tangent noise, in equilibrium at $\eta=0.1$, $\lambda_e=0.004$ and $0.002$; "
-          r"then $\eta$ or $\lambda$ is divided by 10, until $4\lambda_et=10\kappa$",
+    statement=r"At equilibrium, $\eta\to\eta/\kappa$ divides the effective learning rate by $\kappa$ at once; it "
+              r"then relaxes at rate $4\lambda_e/\kappa$ to $1/\sqrt\kappa$ of where it was, as "
+              r"$[\kappa(1+(\kappa-1)E)]^{-1/2}$, $E=e^{-4\lambda_et/\kappa}$. $\lambda\to\lambda/\kappa$ makes no "
+              r"jump and goes as $[\kappa(1-(1-1/\kappa)E)]^{-1/2}$ to the same value, with $\|w\|^2$ larger by "
+              r"the factor $\kappa$.",
+    setup=r"SGD without a loss in $d=16$ with tangent noise, in equilibrium at $\eta=0.1$, $\lambda_e=0.004$ and "
+          r"$0.002$; then $\eta$ or $\lambda$ is divided by 10, until $4\lambda_et=10\kappa$",
     proof=ilr.by_claim("ILR-7"), quantities=QUANTITIES, measure=measure, figure=figure,
-    control=r"the effective learning rate is at its new equilibrium $1/\sqrt\kappa$ at once; in between it relaxes at "
-            r"$2\lambda_e/\kappa$, as $\|w\|^2$ without noise does; in the end the drop of $\eta$ lasts ($1/\kappa$), that "
-            r"of $\lambda$ has done nothing, and the norms are the same")
+    control=r"the effective learning rate is at its new equilibrium $1/\sqrt\kappa$ at once; in between it relaxes "
+            r"at $2\lambda_e/\kappa$, as $\|w\|^2$ without noise does; in the end the drop of $\eta$ lasts "
+            r"($1/\kappa$), that of $\lambda$ has done nothing, and the norms are the same")

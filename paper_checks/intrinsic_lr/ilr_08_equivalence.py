@@ -51,7 +51,7 @@ def scaled(trial, decay_power, scale=1.0, tilt=0.0):
 
 
 def compared(trial, decay_power):
-    """Scaled runs against the first: differences of functions, ratios of squared norms over c², in rounding and in bits."""
+    """Scaled runs against the first: differences of functions, ratios of squared norms over c²."""
     first, near = (scaled(trial, decay_power, tilt=tilt) for tilt in (0.0, PROBE))
     # what a relative error becomes is measured with the same noise, of the worst path
     apart = np.linalg.norm(near["direction"] - first["direction"], axis=-1).max(0)
@@ -101,9 +101,10 @@ def figure(trial, ax):
 claim = Claim(
     "ILR-8", "Learning rate, decay and norm: an exact equivalence", paper="intrinsic_lr",
     where="the section on tuning the learning rate at fixed intrinsic learning rate",
-    statement=r"For a scale-invariant loss, $(\eta_t,\lambda_t,w_0,v_0)$ and $(c^2\eta_t,\lambda_t/c^2,c\,w_0,v_0/c)$ give the "
-              r"same functions at every step of SGD with momentum, exactly; and the same SDE. Hence tuning $\eta$ at "
-              r"fixed $\eta\lambda$ is tuning $\|w_0\|$.",
+    statement=r"For a scale-invariant loss, $(\eta_t,\lambda_t,w_0,v_0)$ and "
+              r"$(c^2\eta_t,\lambda_t/c^2,c\,w_0,v_0/c)$ give the same functions at every step of SGD with "
+              r"momentum, exactly; and the same SDE. Hence tuning $\eta$ at fixed $\eta\lambda$ is tuning "
+              r"$\|w_0\|$.",
     setup=r"SGD with momentum 0.9 on a Rayleigh quotient in $d=5$ with tangent noise, $\eta=0.2$ (divided by 4 at step "
           r"300), $\lambda=0.05$, 600 steps, and six scalings of it on the same noise",
     proof=ilr.by_claim("ILR-8"), quantities=QUANTITIES, measure=measure, broken=broken, figure=figure,

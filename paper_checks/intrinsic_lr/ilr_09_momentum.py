@@ -19,7 +19,7 @@ from sdetheory import Claim, Estimate, Quantity
 from sdetheory.stats import fit_order, from_points, jackknife, mean_estimate
 from sdetheory.theory import intrinsic_lr as ilr
 
-LR, DECAY, MOMENTUM, SCALE = 0.1, 0.2, 0.9, 0.5  # lambda_e = 0.02, lambda_e/(1 - momentum) = 0.2: orders can be told apart
+LR, DECAY, MOMENTUM, SCALE = 0.1, 0.2, 0.9, 0.5  # lambda_e = 0.02, lambda_e/(1 - momentum) = 0.2: orders differ
 DIMS = (6, 12, 25, 50)
 LABELS = tuple(f"$d={dim}$" for dim in DIMS)
 # Deviations fade by (1 − 4λ_e/(1−μ)) or by μ a step, whichever is slower: 0.9^120 = 3e-6, far below the errors. Then
@@ -64,8 +64,8 @@ def measure(trial):
         angle.append(mean_estimate(np.arccos(cosine) / ANGLE))
     trial.data.update(balance=balance, norm=norm, angle=angle)
     gap = fit_order(NEAR, [float(e.value) for e in gaps], [float(e.stderr) for e in gaps], n=trial.paths(PATHS))
-    return {"norm, every d": from_points(balance), "step, every d": from_points(step), "norm, d to infinity": limit(norm),
-            "angle, d to infinity": limit(angle), "order of the gap": gap.as_estimate()}
+    return {"norm, every d": from_points(balance), "step, every d": from_points(step),
+            "norm, d to infinity": limit(norm), "angle, d to infinity": limit(angle), "order of the gap": gap.as_estimate()}
 
 
 def limit(estimates):
@@ -76,7 +76,7 @@ def limit(estimates):
 
 
 def figure(trial, ax):
-    """Norm and angle over their predictions against 1/(d − 1): they meet 1 in high dimension, the balance everywhere."""
+    """Norm and angle over their predictions against 1/(d − 1): 1 in high dimension, the balance everywhere."""
     dense = np.linspace(0, NEAR.max() * 1.05, 100)
     rows = (("norm", "o", r"norm: $(\mathbb{E}\|w\|^2)^2/F^2$"),
             ("balance", "s", r"balance: $\mathbb{E}\|w\|^2/(F^2\,\mathbb{E}\|w\|^{-2})$"),
@@ -101,9 +101,9 @@ claim = Claim(
               r"(1+\mu)))$ and $\cos\angle(w,w')=1-\eta\lambda/(1+\mu)$ up to $O(1/d)$; exactly, in every dimension, "
               r"$\mathbb{E}\|w\|^2=F^2\,\mathbb{E}\|w\|^{-2}$ and "
               r"$\mathbb{E}\|w'-w\|^2=\frac{2\eta\lambda}{1+\mu}\mathbb{E}\|w\|^2$.",
-    setup=r"SGD with momentum 0.9 without a loss, tangent noise, $\eta=0.1$, $\lambda=0.2$, 421 steps from the predicted "
-          r"norm, in $d=6$, 12, 25, 50",
-    bias_source="SGD itself is simulated: there is no discretisation", proof=ilr.by_claim("ILR-9"), quantities=QUANTITIES,
-    measure=measure, figure=figure,
-    control=r"the norm of plain SGD at the learning rate $\eta/(1-\mu)$, the angle $(2\eta\lambda)^{1/2}$ of plain SGD, "
-            r"and a gap of order $1/d^2$")
+    setup=r"SGD with momentum 0.9 without a loss, tangent noise, $\eta=0.1$, $\lambda=0.2$, 421 steps from the "
+          r"predicted norm, in $d=6$, 12, 25, 50",
+    bias_source="SGD itself is simulated: there is no discretisation",
+    proof=ilr.by_claim("ILR-9"), quantities=QUANTITIES, measure=measure, figure=figure,
+    control=r"the norm of plain SGD at the learning rate $\eta/(1-\mu)$, the angle $(2\eta\lambda)^{1/2}$ of plain "
+            r"SGD, and a gap of order $1/d^2$")

@@ -27,17 +27,18 @@ TRACE = SCALE**2 * (DIM - 1)
 GIVEN = {"eigenvalue": EIGENVALUE, "rank": RANK, "dim": DIM}
 
 # On the sphere: half the paths start at the top of the loss, half at the bottom. With tau = eta_e a t the top is left
-# after about ln(b)/2 < 2 and the loss then relaxes like exp(-2 tau): at tau = 8 less than 1e-5 of the start is left. A mean
-# over 24 times, tau = 8.5 … 20, has some 12 independent values a path: 12 000 paths leave z·se = 1.1 % of E L (2.2 % in
-# quick mode), and steps of tau = 0.02 a bias near 1 %.
+# after about ln(b)/2 < 2 and the loss then relaxes like exp(-2 tau): at tau = 8 less than 1e-5 of the start is left.
+# A mean over 24 times, tau = 8.5 … 20, has some 12 independent values a path: 12 000 paths leave z·se = 1.1 % of E L
+# (2.2 % in quick mode), and steps of tau = 0.02 a bias near 1 %.
 SPHERE = np.array([0.3, 0.075])  # effective lr: b = 13, 53
 QUARTILES = np.array([0.25, 0.5, 0.75])
 TAU_STEP, TAU_SAVE, TAU_BURN, TAU_END = 0.02, 0.5, 8.0, 20.0
 PATHS = 12_000
 
 # SGD: from 2/lambda_e on, exp(-8) = 3e-4 of the start of |w|^4 is left, and 1e-5 in the mean over the next 6/lambda_e
-# steps. They hold 90 relaxation times of the loss at the smaller rate: 20 000 paths leave z·se < 0.4 % for the ratio (0.8 %
-# in quick mode) and as much in its bound. The first-order gap is 2.9 % at the smaller rate: half of it is what they see.
+# steps. They hold 90 relaxation times of the loss at the smaller rate: 20 000 paths leave z·se < 0.4 % for the ratio
+# (0.8 % in quick mode) and as much in its bound. The first-order gap is 2.9 % at the smaller rate: half of it is what
+# they see.
 EFFECTIVE = (0.15, 0.075)  # at rest without discretisation; the second is half of the first
 PAIRS = ((0.1, 0.8), (0.4, 1.25))  # lr, and the start of |w|^2 over its rest value: one lambda_e, two histories
 BURN, SPAN = 2, 8  # in units of 1/lambda_e
@@ -157,10 +158,10 @@ def figure(trial, left, right):
 claim = Claim(
     "ILR-10", "The stationary law on the sphere in closed form", paper="intrinsic_lr", extension=True,
     where="not in the paper: a loss for which its equilibrium can be written down",
-    statement=r"For $L=w^TAw/(2w^Tw)$ and $\Sigma(\hat w)=s^2(I-\hat w\hat w^T)$ the density on the sphere at constant "
-              r"effective learning rate is proportional to $e^{-2L/(\eta_es^2)}$, and at the rest of the norm "
-              r"$\mathbb{E}L$ is a ratio of ${}_1F_1$ that depends on $\lambda_e=\eta\lambda$ alone. SGD's gap to it is "
-              r"$(\frac a2-\frac{ak}{4(d-1)})\,\eta_e$ relative, to first order.",
+    statement=r"For $L=w^TAw/(2w^Tw)$ and $\Sigma(\hat w)=s^2(I-\hat w\hat w^T)$ the density on the sphere at "
+              r"constant effective learning rate is proportional to $e^{-2L/(\eta_es^2)}$, and at the rest of the "
+              r"norm $\mathbb{E}L$ is a ratio of ${}_1F_1$ that depends on $\lambda_e=\eta\lambda$ alone. SGD's "
+              r"gap to it is $(\frac a2-\frac{ak}{4(d-1)})\,\eta_e$ relative, to first order.",
     setup=r"A Rayleigh quotient in $d=8$ ($a=1$, $k=3$) with tangent noise $s=0.5$: its diffusion on the sphere at two "
           r"$\eta_e$, and SGD at two $\lambda_e$ with $\eta=0.1$ and $0.4$, for $8/\lambda_e$ steps",
     bias_source="SGD itself is simulated: there is no discretisation",

@@ -24,8 +24,9 @@ EFFECTIVE = 0.1
 PAIRS = ((0.1, 0.1), (0.2, 0.0125))  # (lr, weight decay): lambda_e = 0.01, 0.0025
 LAGS = np.array([0.5, 1.0])  # of the displacement, in units of 1/lambda_e
 
-# Degree l is read at t = 1/k_l, where -ln(mean)/t is sharpest: there the relative error of the rate is e·sd(Y_l)/sqrt(n),
-# at most e·0.4/sqrt(n) in 5 dimensions: 0.45 % for 60 000 paths, 0.9 % in quick mode. With k_1 h = 0.01 the bias is 1 %.
+# Degree l is read at t = 1/k_l, where -ln(mean)/t is sharpest: there the relative error of the rate is
+# e·sd(Y_l)/sqrt(n), at most e·0.4/sqrt(n) in 5 dimensions: 0.45 % for 60 000 paths, 0.9 % in quick mode. With k_1 h =
+# 0.01 the bias is 1 %.
 STEPS = 120  # from 0 to 1/k_1
 PATHS = 60_000
 SAVE = 4  # steps of h
@@ -55,7 +56,7 @@ QUANTITIES = {
 
 
 def cosines(process, start, what, h, seed, n):
-    """`what`, shape (paths, saves, d), and cosines with `start` (paths, saves), at steps 2h and h on one Brownian path."""
+    """`what` (paths, saves, d) and cosines with `start` (paths, saves), at steps 2h and h on one Brownian path."""
     found = {}
     for r in (2, 1):
         runs = sdt.simulate(process, start, n_steps=STEPS // r, dt=r * h, brownian_dt=h, n_paths=n, observe=[what],
@@ -117,12 +118,13 @@ def figure(trial, ax):
 claim = Claim(
     "ILR-11", "Pure noise on the sphere", paper="intrinsic_lr", extension=True,
     where="not in the paper: the case without a loss of its picture of fast equilibrium and slow mixing",
-    statement=r"For $L=0$ a spherical harmonic of degree $\ell$ decays at the rate $\frac12\ell(\ell+d-2)\eta_e^2s^2$; at "
-              r"the rest of the norm this is $\lambda_e\,\ell(\ell+d-2)/(d-1)$, so that without barriers the sphere mixes "
-              r"in $O(1/\lambda_e)$ steps, and $\mathbb{E}\|W_{T+\Delta}-W_T\|^2=2\|W\|^2(1-e^{-\lambda_e\Delta})$ grows "
-              r"all that time.",
-    setup=r"Tangent noise without a loss in $d=5$: the diffusion on the sphere at $\eta_e=0.1$, and the SDE of SGD from its "
-          r"rest norm at $\lambda_e=0.01$ and $0.0025$, for $1/k_1$ steps",
+    statement=r"For $L=0$ a spherical harmonic of degree $\ell$ decays at the rate "
+              r"$\frac12\ell(\ell+d-2)\eta_e^2s^2$; at the rest of the norm this is "
+              r"$\lambda_e\,\ell(\ell+d-2)/(d-1)$, so that without barriers the sphere mixes in $O(1/\lambda_e)$ "
+              r"steps, and $\mathbb{E}\|W_{T+\Delta}-W_T\|^2=2\|W\|^2(1-e^{-\lambda_e\Delta})$ grows all that "
+              r"time.",
+    setup=r"Tangent noise without a loss in $d=5$: the diffusion on the sphere at $\eta_e=0.1$, and the SDE of SGD "
+          r"from its rest norm at $\lambda_e=0.01$ and $0.0025$, for $1/k_1$ steps",
     proof=ilr.by_claim("ILR-11"), quantities=QUANTITIES, measure=measure, figure=figure,
     control=r"$\ell(\ell+d-1)$, the eigenvalues of the sphere of one dimension more; and weights that "
             r"forget at the rate $4\lambda_e$ of $\|W\|^4$")

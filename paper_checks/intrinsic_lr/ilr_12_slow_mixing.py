@@ -33,8 +33,8 @@ EFFECTIVE = 2 * TEMPERATURES / SCALE**2
 INTRINSIC = EFFECTIVE * TEMPERATURES  # 0.08 to 0.02
 START = 2.0  # of gamma over its rest value; at 1/lambda_e exp(-4) of the difference is left, part of the bias bound
 
-# Steps of about 0.1 of the flow time, a whole number of them in a save and 6 saves in 1/lambda_e. The loss is a mean over
-# 1/lambda_e … 2/lambda_e, some 5 independent values a path, each with relative spread 1.4: z·se = 2 % for 20 000
+# Steps of about 0.1 of the flow time, a whole number of them in a save and 6 saves in 1/lambda_e. The loss is a mean
+# over 1/lambda_e … 2/lambda_e, some 5 independent values a path, each with relative spread 1.4: z·se = 2 % for 20 000
 # paths; the step makes a bias of 5 %. The occupation is read from E cos theta at 1/lambda_e and some 0.6 mixing times
 # later, 3/lambda_e at least. A two-state chain then gives the rate to (1/c^2 - 1)^(1/2)/(ln(b/c) n^(1/2)) at b and c:
 # 2 % at worst, z·se = 10 % (20 % in quick mode), and 0.54 of the mean of that for the slope of four points.
@@ -56,8 +56,8 @@ def slope_of(log_times):
 def kramers(temperature):
     """The leading order of the slowest rate, in flow time."""
     effective = 2 * temperature / SCALE**2
-    return ilr.slowest_rate(effective_lr=effective, noise_scale=SCALE, barrier=DEPTH, min_curvature=1.0, max_curvature=1.0,
-                            n_wells=WELLS) / effective
+    return ilr.slowest_rate(effective_lr=effective, noise_scale=SCALE, barrier=DEPTH, n_wells=WELLS,
+                            min_curvature=1.0, max_curvature=1.0) / effective
 
 
 GAPS = np.array([gap(LOSS, temperature) for temperature in TEMPERATURES])
@@ -114,7 +114,7 @@ def simulated(loss, i, start, ends, n, seed):
 
 
 def measure(trial):
-    """Occupation of the first well on its slow clock, the loss on that of the norm; then unequal wells on the latter."""
+    """Occupation of the first well on its slow clock, the loss on that of the norm; then unequal wells on that."""
     n, seeds = trial.paths(PATHS), trial.rng.spawn(len(BARRIERS) + 1)
     window = slice(SAVES, 2 * SAVES)
     rates, losses, trial.data["curves"] = [], [], []
@@ -128,7 +128,8 @@ def measure(trial):
 
         rates.append(jackknife(rate, cosine[:, SAVES - 1], cosine[:, -1]).with_bias(
             rate(of_scheme[SAVES - 1], of_scheme[-1]) - GAPS[i]))
-        losses.append(mean_estimate(loss[:, window].mean(1)).with_bias(mean_of(LOSSES, laws[:, window]).mean() - REST[i]))
+        losses.append(mean_estimate(loss[:, window].mean(1)).with_bias(
+            mean_of(LOSSES, laws[:, window]).mean() - REST[i]))
         trial.data["curves"].append((cosine.mean(0), loss.mean(0) / REST[i]))
     trial.data["rates"] = [float(rate.value) for rate in rates]
     cosine, loss = simulated(UNEQUAL, len(BARRIERS) - 1, 1.0, 2, n, seeds[-1])
@@ -136,11 +137,13 @@ def measure(trial):
     share = (cosine[:, window] > np.cos(UNEQUAL.tops()[0])).mean(1)
     # Gap over Kramers' rate at Delta L / T = 16; the correction of order T is bounded by halving T.
     warm, cold = (gap(LOSS, temperature) / kramers(temperature) for temperature in (DEPTH / 8, DEPTH / 16))
+    halved = sdt.Estimate(cold, 0.0), sdt.Estimate(warm - cold, 0.0)
     return {"mixing rate / eta_e": from_points(rates),
             "slope of ln(eta_e tau)": propagate(lambda *r: slope_of(-np.log(np.array(r))), *rates),
-            "gap / Kramers as T -> 0": bias_from_difference(sdt.Estimate(cold, 0.0), sdt.Estimate(warm - cold, 0.0), order=1),
+            "gap / Kramers as T -> 0": bias_from_difference(*halved, order=1),
             "mean loss after 1/lambda_e": from_points(losses),
-            "unequal wells: share of the first": mean_estimate(share).with_bias(mean_of(SHARP, laws).mean() - UNEQUAL_SHARE),
+            "unequal wells: share of the first": mean_estimate(share).with_bias(
+                mean_of(SHARP, laws).mean() - UNEQUAL_SHARE),
             "unequal wells: mean loss": mean_estimate(loss[:, window].mean(1)).with_bias(
                 mean_of(UNEQUAL.profile(ANGLES), laws).mean() - UNEQUAL_LOSS)}
 
@@ -172,14 +175,16 @@ def figure(trial, left, right):
 claim = Claim(
     "ILR-12", "Fast equilibrium against slow mixing", paper="intrinsic_lr", extension=True,
     where="the section on fast equilibrium in function space and slow mixing in weight space",
-    statement=r"With equal wells the loss is at its equilibrium after $O(1/\lambda_e)$ steps, while the occupation of the "
-              r"wells mixes at the rate $2k(1-\cos\frac{2\pi}m)$, $k\sim\eta_e\sqrt{L''_{\min}|L''_{\max}|}\,"
-              r"e^{-\Delta L/T}/(2\pi)$ as $T=\eta_es^2/2\to0$: in a time exponential in $1/\eta_e$. With equal depth and "
-              r"unequal curvature it is the shares of the wells that stay slow. (The paper has the two clocks; the rates "
-              r"are an extension.)",
-    setup=r"Direction and norm of SGD's SDE over two wells on the circle, $\eta=0.1$ and four $\lambda$ ($\lambda_e=0.02$ to "
-          r"0.08), from one well and from twice the equilibrium $\gamma$, for up to $15/\lambda_e$ steps",
-    proof=[*ilr.by_claim("ILR-12"), ilr.equilibrium_effective_lr], quantities=QUANTITIES, measure=measure, figure=figure,
+    statement=r"With equal wells the loss is at its equilibrium after $O(1/\lambda_e)$ steps, while the occupation "
+              r"of the wells mixes at the rate $2k(1-\cos\frac{2\pi}m)$, "
+              r"$k\sim\eta_e\sqrt{L''_{\min}|L''_{\max}|}\,e^{-\Delta L/T}/(2\pi)$ as $T=\eta_es^2/2\to0$: in a "
+              r"time exponential in $1/\eta_e$. With equal depth and unequal curvature it is the shares of the "
+              r"wells that stay slow. (The paper has the two clocks; the rates are an extension.)",
+    setup=r"Direction and norm of SGD's SDE over two wells on the circle, $\eta=0.1$ and four $\lambda$ "
+          r"($\lambda_e=0.02$ to 0.08), from one well and from twice the equilibrium $\gamma$, for up to "
+          r"$15/\lambda_e$ steps",
+    proof=[*ilr.by_claim("ILR-12"), ilr.equilibrium_effective_lr],
+    quantities=QUANTITIES, measure=measure, figure=figure,
     control=r"a rate of $2k$ (what leaves a well, not what two wells exchange); $\tau\propto e^{\Delta L/T}$ "
             r"without the factor $1/\eta_e$; a loss on the clock of the occupation; and shares that are at "
             r"rest with the loss")

@@ -29,12 +29,13 @@ RATES = (0.05, 0.025, 0.0125)  # lambda_e; on the way q falls to e^{−1/λ_e} =
 LRS = (1e-3, 1e-2, 1e-1)  # with ‖w_0‖ = 1 that is u_0; u grows by e^{2λ_e} a step and is 1 after 280 steps at most
 POINTS = len(RATES) * len(LRS)
 BURN, STEPS = 1000, 3000
-# Exponents of single paths vary by 15 to 20 %, a ratio of means by 2^{1/2} of that: with 300 paths (180 in quick mode) of map
-# and of descent z·se is 6 to 8 % (8 to 11 %), and 5 % (7 %) for an exponent by itself: 0.005 (0.007) for the largest.
+# Exponents of single paths vary by 15 to 20 %, a ratio of means by 2^{1/2} of that: with 300 paths (180 in quick
+# mode) of map and of descent z·se is 6 to 8 % (8 to 11 %), and 5 % (7 %) for an exponent by itself: 0.005 (0.007) for
+# the largest.
 PATHS = {"quick": 180, "default": 300, "thorough": 4800}
 FLOW_TIMES, FLOW_DT, FLOW_DECAY = (0.25, 0.5, 0.75, 1.0), 1 / 256, 1.0
 LABELS = tuple(rf"$\lambda_e={rate:g}$, $\eta={lr:g}$" for rate in RATES for lr in LRS)
-OF_FLOW = -np.repeat(RATES, len(LRS))  # the flow's exponent in the time ηk: at its end only decay acts, at −λ a unit of time
+OF_FLOW = -np.repeat(RATES, len(LRS))  # the flow's exponent in the time ηk: in the end only decay acts, at −λ
 FLOW = np.log(ilr.toy_flow_ratio(t=np.array(FLOW_TIMES), ratio0=1.0, sq_norm0=1.0, weight_decay=FLOW_DECAY))
 
 QUANTITIES = {
@@ -112,8 +113,8 @@ def measure(trial):
             ratios.append(ratio(exponents[-1], maps[-1]))
     trial.data.update(maps=maps, exponents=exponents)
     for dt in (2 * FLOW_DT, FLOW_DT):
-        flow = sdt.simulate(sdt.dynamics.GradientFlow(LOSS, weight_decay=FLOW_DECAY), [0.5**0.5, 0.5**0.5], t1=1.0, dt=dt,
-                            observe=["w"], save_every=round(0.25 / dt))
+        flow = sdt.simulate(sdt.dynamics.GradientFlow(LOSS, weight_decay=FLOW_DECAY), [0.5**0.5, 0.5**0.5], t1=1.0,
+                            dt=dt, observe=["w"], save_every=round(0.25 / dt))
         logs.append(np.log(flow.w.values[0, 1:, 0] / flow.w.values[0, 1:, 1]))
     bound = 1.25 * np.abs(logs[0] - logs[1]) / 15 + 1e-12  # order 4; rounding of 256 steps is below 1e-13
     return {"exponent over that of the map": from_points(ratios), "exponent": from_points(exponents),
@@ -141,8 +142,8 @@ def figure(trial, left, right):
                        fmt="os^"[i], ms=5, mfc="none", capsize=2, label=rf"descent, $\eta={lr:g}$")
     right.plot(RATES, [e.value for e in maps], "_", ms=22, color="0.5", label=r"the map of $(x/y,\ \eta_e)$")
     right.set(xscale="log", xlabel=r"intrinsic learning rate $\lambda_e=\eta\lambda$", ylim=(0, None),
-              ylabel="Lyapunov exponent a step", xticks=RATES, xticklabels=[f"{r:g}" for r in RATES], xlim=(0.01, 0.065),
-              title=r"Its exponent depends on $\eta\lambda$")
+              ylabel="Lyapunov exponent a step", xticks=RATES, xlim=(0.01, 0.065),
+              xticklabels=[f"{r:g}" for r in RATES], title=r"Its exponent depends on $\eta\lambda$")
     right.minorticks_off()
     left.legend(fontsize=8, loc="upper right")
     right.legend(fontsize=8, loc="upper left")
@@ -151,14 +152,16 @@ def figure(trial, left, right):
 claim = Claim(
     "ILR-13", "Gradient descent with decay is not gradient flow", paper="intrinsic_lr", extension=True,
     where="the example of a loss on which full-batch descent with decay does not converge",
-    statement=r"On $L=x^2/(x^2+y^2)$, GD with decay from $\eta\ll\|w_0\|^2$ does not converge, however small $\eta$: its "
-              r"Lyapunov exponent, in the mean over starts, is positive and depends on $\eta\lambda$ only (some starts lie in "
-              r"quasi-periodic islands), and the mean of $\eta_eL$ stays above $\lambda_e/2$. The gradient flow with decay "
-              r"converges: $x/y=q_0\exp(-(e^{2\lambda t}-1)/(\lambda\|w_0\|^2))$. (The exponent is an extension.)",
-    setup=r"GD with decay from 300 random directions with $\|w_0\|=1$ for each of three $\eta$ at each of three $\lambda_e$, "
-          r"3000 steps, of which 1000 are left out; the map of $(x/y,\eta_e)$; and the flow to $t=1$ at $\lambda=1$",
+    statement=r"On $L=x^2/(x^2+y^2)$, GD with decay from $\eta\ll\|w_0\|^2$ does not converge, however small "
+              r"$\eta$: its Lyapunov exponent, in the mean over starts, is positive and depends on $\eta\lambda$ "
+              r"only (some starts lie in quasi-periodic islands), and the mean of $\eta_eL$ stays above "
+              r"$\lambda_e/2$. The gradient flow with decay converges: $x/y=q_0\exp(-(e^{2\lambda "
+              r"t}-1)/(\lambda\|w_0\|^2))$. (The exponent is an extension.)",
+    setup=r"GD with decay from 300 random directions with $\|w_0\|=1$ for each of three $\eta$ at each of three "
+          r"$\lambda_e$, 3000 steps, of which 1000 are left out; the map of $(x/y,\eta_e)$; and the flow to $t=1$ "
+          r"at $\lambda=1$",
     bias_source="descent itself is simulated: there is no discretisation",
     proof=ilr.by_claim("ILR-13"), quantities=QUANTITIES, measure=measure, figure=figure,
-    control=r"small steps follow the flow: its exponent $-\lambda_e$ a step, and a loss that goes to 0; the direction at a "
-            r"constant effective learning rate tells it all: no exponent above 0; and a flow whose decay does not speed "
-            r"up the direction, $x/y=q_0e^{-2t/\|w_0\|^2}$")
+    control=r"small steps follow the flow: its exponent $-\lambda_e$ a step, and a loss that goes to 0; the "
+            r"direction at a constant effective learning rate tells it all: no exponent above 0; and a flow whose "
+            r"decay does not speed up the direction, $x/y=q_0e^{-2t/\|w_0\|^2}$")

@@ -21,15 +21,17 @@ CURVATURE, RANK, DIM, SCALE = 1.0, 3, 8, 0.5
 LOSS = sdt.losses.RayleighQuotient([CURVATURE] * RANK + [0.0] * (DIM - RANK), noise=sdt.noises.Tangent(SCALE))
 PAIRS = ((0.1, 0.2), (0.2, 0.05))  # (lr, weight decay) from T on: lambda_e = 0.02, 0.01
 
-# In units of 1/lambda_e. The last phase before T has lambda_e times one of BANDS and lasts long enough (1.5/lambda_e of its
-# own, exp(-6)) to rest there: any two schedules differ at T by a factor of 2 or more in the effective learning rate, hence in
-# the mean loss, and by sqrt(2) or more in the squared norm, ~ (lr^2/lambda_e)^(1/2) with lr within 2^(±1/4) of its last.
+# In units of 1/lambda_e. The last phase before T has lambda_e times one of BANDS and lasts long enough (1.5/lambda_e
+# of its own, exp(-6)) to rest there: any two schedules differ at T by a factor of 2 or more in the effective learning
+# rate, hence in the mean loss, and by sqrt(2) or more in the squared norm, ~ (lr^2/lambda_e)^(1/2) with lr within
+# 2^(±1/4) of its last.
 BANDS = (1 / 8, 1 / 2, 2, 8)
 SETTLE, CHANGE = 1.5, 15.0  # the longest of the last phases takes 12
 PHASES = 4  # before the last one: lr and decay log-uniform over a factor of 16
 WAIT, SAVE = 4.0, 0.1  # exp(-16) = 1e-7 of gamma's start is left
 
-# Two samples of n see a distance of 3.6 sqrt(2/n) with power 0.9 at 1e-6 a test: 0.051 for 10 000 paths, 0.1 in quick mode.
+# Two samples of n see a distance of 3.6 sqrt(2/n) with power 0.9 at 1e-6 a test: 0.051 for 10 000 paths, 0.1 in quick
+# mode.
 PATHS, RHO = 10_000, 0.11
 OBSERVED = ("sq_norm", "loss")
 
@@ -67,7 +69,8 @@ def distances(trial, wait):
         for band, one in zip(BANDS, seeds, strict=True):
             lrs, decays = random_schedule(rng, band, lr, decay)
             runs = sdt.simulate(sdt.SGD(LOSS, lr=lrs, weight_decay=decays), LOSS.sample_sphere(), n_steps=end,
-                                n_paths=trial.paths(PATHS), observe=OBSERVED, save_every=round(SAVE / (lr * decay)), rng=one)
+                                n_paths=trial.paths(PATHS), observe=OBSERVED,
+                                save_every=round(SAVE / (lr * decay)), rng=one)
             trial.data["means"][lr, band] = runs.step.values, [runs[name].values.mean(0) for name in OBSERVED]
             for name in OBSERVED:
                 samples[name].append(runs[name].values[:, -1])
@@ -97,7 +100,8 @@ def figure(trial, fig):
             for ax, mean in zip(column, means, strict=True):
                 ax.plot(steps * rate - CHANGE, mean, lw=1.5, label=f"schedule {i + 1}")
         rest = (ilr.equilibrium_sq_norm(lr=lr, weight_decay=decay, noise_trace=LOSS.noise_trace),
-                ilr.equilibrium_mean_loss(eigenvalue=CURVATURE, rank=RANK, dim=DIM, noise_scale=SCALE, intrinsic_lr=rate))
+                ilr.equilibrium_mean_loss(eigenvalue=CURVATURE, rank=RANK, dim=DIM, noise_scale=SCALE,
+                                          intrinsic_lr=rate))
         for ax, value in zip(column, rest, strict=True):
             ax.axhline(value, color="0.5", lw=1, ls="--", label="equilibrium of the SDE")
             ax.axvline(0, color="0.5", lw=0.8, ls=":")
@@ -115,13 +119,14 @@ def figure(trial, fig):
 claim = Claim(
     "ILR-14", "The same equilibrium from any past", paper="intrinsic_lr",
     where="the section on the equilibrium being independent of the start and of the schedule",
-    statement=r"Schedules of $(\eta,\lambda)$ that agree from step $T$ on give the same laws of norm, effective learning "
-              r"rate and loss $O(1/\lambda_e)$ steps after $T$ (where no barrier separates wells), and not in the "
-              r"$O(1/\eta_e)$ steps that the loss takes to relax at a given norm.",
-    setup=r"SGD on a Rayleigh quotient in $d=8$ ($a=1$, $k=3$) with tangent noise: four random schedules of $(\eta,\lambda)$ "
-          r"over $15/\lambda_e$ steps to $T$, then $\eta=0.1$, $\lambda=0.2$ or $\eta=0.2$, $\lambda=0.05$ for $4/\lambda_e$",
+    statement=r"Schedules of $(\eta,\lambda)$ that agree from step $T$ on give the same laws of norm, effective "
+              r"learning rate and loss $O(1/\lambda_e)$ steps after $T$ (where no barrier separates wells), and "
+              r"not in the $O(1/\eta_e)$ steps that the loss takes to relax at a given norm.",
+    setup=r"SGD on a Rayleigh quotient in $d=8$ ($a=1$, $k=3$) with tangent noise: four random schedules of "
+          r"$(\eta,\lambda)$ over $15/\lambda_e$ steps to $T$, then $\eta=0.1$, $\lambda=0.2$ or $\eta=0.2$, "
+          r"$\lambda=0.05$ for $4/\lambda_e$",
     bias_source="SGD itself is simulated: there is no discretisation",
     proof=[ilr.gamma_memory, ilr.equilibrium_gamma, ilr.equilibrium_mean_loss],
     quantities=QUANTITIES, measure=measure, broken=broken, figure=figure,
-    control=r"the past is forgotten $2/(\eta_ea)$ steps after $T$, when the loss in its valley has forgotten its start to "
-            r"$e^{-4}$")
+    control=r"the past is forgotten $2/(\eta_ea)$ steps after $T$, when the loss in its valley has forgotten its "
+            r"start to $e^{-4}$")

@@ -31,9 +31,10 @@ LABELS = tuple(rf"$\tau={t:g}$" for t in TIMES)
 REST, END = 2.5, 5.0  # the loss is averaged here: exp(-5) of gamma's start is left, 0.1 % in the mean
 SAVE = 0.1
 
-# eta_e = 0.07 at rest for kappa = 1. |grad L|^2 = a^2 k eta_e s^2/(4a) beside sigma^2 makes a gap of 2 % in |W|^4 there, twice
-# that at kappa = 2, and the bound is 1.25 times the gap. |W|^4 varies by 10 % over paths, the mean loss of a path by 30 %:
-# 20 000 paths leave z·se = 0.4 % and 1 %, twice that in quick mode, and as much again and a half in the bounds.
+# eta_e = 0.07 at rest for kappa = 1. |grad L|^2 = a^2 k eta_e s^2/(4a) beside sigma^2 makes a gap of 2 % in |W|^4
+# there, twice that at kappa = 2, and the bound is 1.25 times the gap. |W|^4 varies by 10 % over paths, the mean loss
+# of a path by 30 %: 20 000 paths leave z·se = 0.4 % and 1 %, twice that in quick mode, and as much again and a half
+# in the bounds.
 PATHS = 20_000
 RHO = 0.12
 
@@ -83,7 +84,8 @@ QUANTITIES = {
     "norm^4, kappa = 1": Quantity(RIGHT, Relative(RHO), wrong=fourth_power(LR, BATCH, trace=TRACE * DIM / (DIM - 1)),
                                   points=LABELS),
     "norm^4, kappa = 2": Quantity(RIGHT, Relative(RHO), effect=np.abs(RIGHT - fourth_power(*ROOT_RULE)), points=LABELS),
-    "mean loss, kappa = 1": Quantity(lambda: mean_loss(LR, BATCH), Relative(RHO), wrong=lambda: mean_loss(LR, BATCH, hot=2)),
+    "mean loss, kappa = 1": Quantity(lambda: mean_loss(LR, BATCH), Relative(RHO),
+                                     wrong=lambda: mean_loss(LR, BATCH, hot=2)),
     "mean loss, kappa = 2": Quantity(lambda: mean_loss(LR, BATCH), Relative(RHO),
                                      effect=lambda: abs(mean_loss(LR, BATCH) - mean_loss(*ROOT_RULE))),
 }
@@ -140,7 +142,8 @@ def broken(trial):
     """The square-root rule at kappa = 2; its gap to its own SDE is bounded as above, at one noise level."""
     n, (lr, batch) = trial.paths(PATHS), ROOT_RULE
     # the saved times nearest to TIMES are within 0.02 of them, where |W|^4 changes by less than 1 %
-    pair = [moments(sgd(f * lr, f * batch, n, seed), f * lr) for f, seed in zip((1, 2), trial.rng.spawn(2), strict=True)]
+    pair = [moments(sgd(f * lr, f * batch, n, seed), f * lr)
+            for f, seed in zip((1, 2), trial.rng.spawn(2), strict=True)]
     return {"covariance x batch": enumerated(replacement=False), **bounded(2, *pair)}
 
 
@@ -172,7 +175,7 @@ def proof():
 
 
 def figure(trial, left, right):
-    """The norm in the time lr·k for three batch sizes, with the square-root rule; and the gap, which is linear in lr."""
+    """The norm in the time lr·k for three batch sizes, with the square-root rule; and the gap, linear in lr."""
     tau = np.linspace(0, END, 300)
     left.plot(tau, fourth_power(LR, BATCH, tau), color="0.5", lw=1.3, label=r"SDE, every $\kappa$")
     for i, (kappa, time, curve) in enumerate(trial.data["curves"]):
@@ -184,7 +187,8 @@ def figure(trial, left, right):
     left.set(ylim=0, xlabel=r"time $\tau=\eta k$ ($k$ steps)", ylabel=r"$\mathbb{E}\|w_k\|^4$",
              title=r"Batch and learning rate times $\kappa$: one SDE")
     lrs = np.array([1, 2, 4]) * LR
-    for part, (name, target) in enumerate(((r"$\mathbb{E}\|w\|^4$", RIGHT[-1]), (r"$\mathbb{E}L$", mean_loss(LR, BATCH)))):
+    rows = (r"$\mathbb{E}\|w\|^4$", RIGHT[-1]), (r"$\mathbb{E}L$", mean_loss(LR, BATCH))
+    for part, (name, target) in enumerate(rows):
         values = np.array([np.atleast_1d(m[part].value)[-1] / target - 1 for m in trial.data["moments"]])
         errors = [2 * np.atleast_1d(m[part].stderr)[-1] / target for m in trial.data["moments"]]
         right.errorbar(lrs, values, errors, fmt="os"[part], ms=5, mfc="none", color=f"C{part}", capsize=3, label=name)
@@ -199,11 +203,12 @@ def figure(trial, left, right):
 claim = Claim(
     "ILR-15", "Linear scaling", paper="intrinsic_lr",
     where="the section on batch size and the linear scaling rule",
-    statement=r"Batch $\times\kappa$, $\eta\times\kappa$ and $\lambda$ as it is, with samples drawn with replacement: "
-              r"$\Sigma\to\Sigma/\kappa$, and the SDE is the same in the time $\eta k$. SGD's moments at equal $\eta k$ agree "
-              r"with those of that one SDE up to $O(\eta)$.",
+    statement=r"Batch $\times\kappa$, $\eta\times\kappa$ and $\lambda$ as it is, with samples drawn with "
+              r"replacement: $\Sigma\to\Sigma/\kappa$, and the SDE is the same in the time $\eta k$. SGD's moments "
+              r"at equal $\eta k$ agree with those of that one SDE up to $O(\eta)$.",
     setup=r"SGD on a mean of 12 Rayleigh quotients in $d=3$, $\eta=0.005\,\kappa$ and batch $\kappa=1$, 2, 4 with "
           r"replacement, $\lambda=0.5$, to $\eta k=5$; and every minibatch of 2 and of 3 of its samples",
     proof=proof, quantities=QUANTITIES, measure=measure, broken=broken, figure=figure,
-    control=r"the square-root rule, $\eta\times\sqrt\kappa$ at $\kappa=2$; minibatches drawn without replacement; and at "
-            r"$\kappa=1$ $\sigma^2=s^2d$ for $s^2(d-1)$ and the density $e^{-L/(\eta_es^2)}$, without the half of Itô's formula")
+    control=r"the square-root rule, $\eta\times\sqrt\kappa$ at $\kappa=2$; minibatches drawn without replacement; "
+            r"and at $\kappa=1$ $\sigma^2=s^2d$ for $s^2(d-1)$ and the density $e^{-L/(\eta_es^2)}$, without the "
+            r"half of Itô's formula")

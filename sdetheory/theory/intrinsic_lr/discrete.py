@@ -207,7 +207,7 @@ def momentum_angle(lr, weight_decay, momentum):
     return 2 * sympy.asin(sympy.sqrt(lr * weight_decay / (2 * (1 + momentum))))
 
 
-def _derive_step(claimed: sympy.Expr) -> Derivation:
+def _derive_sq_step(claimed: sympy.Expr) -> Derivation:
     d = Derivation("Balance of second moments with momentum, in every dimension")
     a, h = sympy.symbols("a h", positive=True)
     b, q = sympy.symbols("b q", real=True)
@@ -229,7 +229,7 @@ def _derive_step(claimed: sympy.Expr) -> Derivation:
     return d.residual("E|w' - w|^2", sympy.cancel(step / rest[a]) - claimed)
 
 
-@closed_form("ILR-9", _derive_step, needs=_momentum_needs)
+@closed_form("ILR-9", _derive_sq_step, needs=_momentum_needs)
 def momentum_sq_step(lr, weight_decay, momentum):
     r"""E‖w' − w‖²/E‖w‖² at rest under SGD with momentum and isotropic noise: exact in every dimension.
 
