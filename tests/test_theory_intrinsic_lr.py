@@ -265,6 +265,20 @@ def test_the_toy_multiplier_is_minus_one_at_the_threshold():
     assert small / 1e-9 == pytest.approx(ilr.toy_multiplier(effective_lr=0.3, intrinsic_lr=0.02), rel=1e-15 / 1e-3)
 
 
+@pytest.mark.parametrize("u", [0.4, 0.9, 1.1, 1.5, 4.0, 20.0])
+def test_at_a_constant_effective_learning_rate_every_start_of_the_toy_comes_to_rest_or_to_a_cycle(u):
+    q, growth, rate = np.tan(np.linspace(-1.5, 1.5, 200)), [], 0.05
+    for _ in range(400):
+        shift = 1e-6 * np.maximum(np.abs(q), 1e-9)
+        step = [ilr.toy_ratio_step(ratio=q + by, effective_lr=u, intrinsic_lr=rate) for by in (-shift, 0.0, shift)]
+        growth.append(np.log(np.abs(step[2] - step[0]) / (2 * shift)))
+        q = step[1]
+    known = ilr.toy_cycle_multiplier if u > 1 - rate else ilr.toy_multiplier
+    expected = np.log(abs(known(effective_lr=u, intrinsic_lr=rate)))
+    assert expected < 0
+    assert np.mean(growth[200:], axis=0) == pytest.approx(np.full(200, expected), abs=0.02)
+
+
 def test_the_toy_flow_converges_as_its_formula_says():
     def speed(_, w):
         x, y = w

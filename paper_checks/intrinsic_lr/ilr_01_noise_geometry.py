@@ -7,36 +7,27 @@ scale-invariant sample by sample, at random points; batch normalisation with its
 fail. No clock.
 """
 
-from __future__ import annotations
-
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
-
 import numpy as np
-from numpy.typing import NDArray
-from sdetheory.evidence import Exact
+from matplotlib.patches import Circle
 
 import sdetheory as sdt
-from sdetheory.claims import Claim, Control, Resolution, Run
-from sdetheory.losses import REGISTRY, BatchNormLinear, Loss, RayleighQuotient
-from sdetheory.noises import FixedLength
+from sdetheory import Claim, Exact, Quantity
+from sdetheory.losses import REGISTRY, BatchNormLinear, RayleighQuotient
 from sdetheory.sphere import normalise
 from sdetheory.theory import intrinsic_lr as ilr
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
 
 POINTS = 64  # random directions a loss, each at every factor; an exact statement needs no more
 FACTORS = (0.3, 3.0, 10.0)  # no powers of 2, for which floating point is exact
 EPSILON = 1e-5  # what batch normalisation adds to the variance in practice
 RHO = 1e-8  # far below epsilon over a variance of order 1, far above rounding
-NAMES = ("radial part", "distance from c^-2")
+
+QUANTITIES = {"radial part": Quantity(0.0, RHO, broken=True), "distance from c^-2": Quantity(0.0, RHO, broken=True)}
 
 
-def losses() -> dict[str, Loss]:
+def losses():
     """Every loss of the library with noise, scale-invariant sample by sample, and one with noise of fixed length."""
     found = {name: make() for name, make in REGISTRY.items()}
-    found["fixed_length"] = RayleighQuotient([1.0, 0.0, 2.0, 0.5], noise=FixedLength(0.5))
+    found["fixed_length"] = RayleighQuotient([1.0, 0.0, 2.0, 0.5], noise=sdt.noises.FixedLength(0.5))
     return {name: loss for name, loss in found.items()
             if loss.scale_invariant and loss.noise is not None and loss.noise.scale_invariant}
 
@@ -44,15 +35,15 @@ def losses() -> dict[str, Loss]:
 class BatchNormWithEpsilon(BatchNormLinear):
     """Batch normalisation by √(s² + ε): all formulas of the loss stay true with this s, but not scale invariance."""
 
-    def _normalised(self, w: Any) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    def _normalised(self, w):
         u, std = super()._normalised(w)
         softened = np.sqrt(std**2 + EPSILON)
         return u * (std / softened), softened
 
 
-def residuals(loss: Loss, directions: NDArray[np.float64]) -> tuple[NDArray[np.float64], ...]:
+def residuals(loss, directions):
     """‖Σ(cw)ŵ‖/Tr Σ(cw) and ‖c²Σ(cw) − Σ(w)‖/Tr Σ(w), shape (factors, points), and their rounding bound (points,)."""
-    noise: Any = loss.noise
+    noise = loss.noise
     at_unit = noise.covariance(directions)
     trace = np.trace(at_unit, axis1=-2, axis2=-1)
     power = np.where(trace > 0, trace, 1.0)  # a hinge may have no gradient at all: Σ = 0
@@ -74,75 +65,64 @@ def residuals(loss: Loss, directions: NDArray[np.float64]) -> tuple[NDArray[np.f
     return radial, apart, (4 * terms + 32) * np.finfo(float).eps * (2 * moved + squares / power)
 
 
-def measured(run: Run, of: Mapping[str, Loss]) -> dict[str, Any]:
+def residuals_of(trial, losses):
     """The residuals of each loss at its random points, one comparison for all."""
-    n, seeds = run.paths(POINTS), run.rng.spawn(len(of))
-    found: list[list[NDArray[np.float64]]] = [[], [], []]
-    for (name, loss), seed in zip(of.items(), seeds, strict=True):
-        directions = normalise(np.random.default_rng(seed).standard_normal((n, loss.dim)))
-        radial, apart, bound = residuals(loss, directions)
-        run.data[name] = radial.max(), apart.max(), bound.max()
-        for into, values in zip(found, (radial, apart, np.broadcast_to(bound, radial.shape)), strict=True):
-            into.append(values.ravel())
-    radial, apart, bound = map(np.concatenate, found)
-    return {NAMES[0]: Exact(radial, bound), NAMES[1]: Exact(apart, bound)}
+    found = []
+    for (name, loss), seed in zip(losses.items(), trial.rng.spawn(len(losses)), strict=True):
+        shape = trial.paths(POINTS), loss.dim
+        parts = residuals(loss, normalise(np.random.default_rng(seed).standard_normal(shape)))
+        trial.data[name] = [part.max() for part in parts]
+        found.append([np.broadcast_to(part, parts[0].shape).ravel() for part in parts])
+    radial, apart, bound = (np.concatenate(part) for part in zip(*found, strict=True))
+    return {"radial part": Exact(radial, bound), "distance from c^-2": Exact(apart, bound)}
 
 
-def with_epsilon(run: Run) -> dict[str, Any]:
+def measure(trial):
+    return residuals_of(trial, losses())
+
+
+def broken(trial):
     """The same for batch normalisation with epsilon."""
-    like: Any = REGISTRY["bn_linear_minibatch"]()
+    like = REGISTRY["bn_linear_minibatch"]()
     _, size, dim = like.inputs.shape
     softened = BatchNormWithEpsilon(like.inputs.reshape(-1, dim), like.labels.ravel(), batch_size=size, gain=like.gain)
-    return measured(run, {"batch norm with ε": softened})
+    return residuals_of(trial, {"batch norm with ε": softened})
 
 
-def figure(run: Run) -> Figure:
+def figure(trial, left, right):
     """Left: noise along a ray, tangent and shrinking. Right: what is left of the two statements, loss by loss."""
-    from matplotlib.figure import Figure
-    from matplotlib.patches import Circle
-
-    fig = Figure(figsize=(6.4, 3.8), layout="constrained")
-    left, right = fig.subplots(1, 2, width_ratios=(1, 1.25))
     plane = sdt.losses.FiniteSum([RayleighQuotient(a) for a in ([2.0, 0.0], [0.0, 1.0], [-1.0, 0.5])])
     for radius in (1.0, 2.0, 3.0):
         left.add_patch(Circle((0, 0), radius, fill=False, color="0.75", lw=0.8))
-    for angle in np.linspace(0.2, np.pi / 2 - 0.2, 4):
-        for radius in (1.0, 2.0, 3.0):
+        for angle in np.linspace(0.2, np.pi / 2 - 0.2, 4):
             w = radius * np.array([np.cos(angle), np.sin(angle)])
             values, vectors = np.linalg.eigh(plane.noise.covariance(w))
             half = 0.5 * np.sqrt(values[-1]) * vectors[:, -1]
-            left.plot(*np.transpose([w - half, w + half]), color="tab:blue", lw=2)
-            left.plot(*w, ".", color="0.25", ms=3)
-    left.set(aspect="equal", xlim=(0, 3.6), ylim=(0, 3.6), xlabel=r"$w_1$", ylabel=r"$w_2$")
-    left.set_title(r"$\pm\Sigma(w)^{1/2}$: tangent, $\propto 1/\|w\|$", fontsize=10)
-    control = Run(run.rng, run.mode)
-    with_epsilon(control)
-    names = [*run.data, *control.data]
-    for row, name in enumerate(names):
-        radial, apart, bound = (run.data | control.data)[name]
-        colour = "tab:red" if name in control.data else "tab:blue"
-        right.plot([bound], [row], "|", color="0.4", ms=9, label="rounding bound" if row == 0 else None)
-        right.plot([max(radial, 1e-17)], [row], "o", color=colour, ms=5, label=r"$\Sigma w$" if row == 0 else None)
+            left.plot(*np.transpose([w - half, w + half]), color="C0", lw=2)
+            left.plot(*w, ".", color="0.5", ms=3)
+    left.set(aspect="equal", xlim=(0, 3.6), ylim=(0, 3.6), xlabel=r"$w_1$", ylabel=r"$w_2$",
+             title=r"$\pm\Sigma(w)^{1/2}$: tangent, $\propto 1/\|w\|$")
+    control = sdt.claims.Trial(trial.rng, trial.mode)
+    broken(control)
+    rows = trial.data | control.data
+    for row, (name, (radial, apart, bound)) in enumerate(rows.items()):
+        colour, first = "C1" if name in control.data else "C0", row == 0
+        right.plot([bound], [row], "|", color="0.5", ms=9, label="rounding bound" if first else None)
+        right.plot([max(radial, 1e-17)], [row], "o", color=colour, ms=5, label=r"$\Sigma w$" if first else None)
         right.plot([max(apart, 1e-17)], [row], "^", color=colour, ms=5, mfc="none",
-                   label=r"$c^2\Sigma(cw)-\Sigma(w)$" if row == 0 else None)
-    right.set(xscale="log", yticks=range(len(names)), xlabel=r"largest residual, relative to $\mathrm{Tr}\,\Sigma$")
-    right.set_yticklabels([name.replace("_", " ") for name in names], fontsize=7)
-    right.set_title(r"zero up to rounding", fontsize=10)
-    right.legend(frameon=False, fontsize=7, loc="upper right", bbox_to_anchor=(1, 0.8))
-    return fig
+                   label=r"$c^2\Sigma(cw)-\Sigma(w)$" if first else None)
+    right.set(xscale="log", yticks=range(len(rows)), xlabel=r"largest residual over $\mathrm{Tr}\,\Sigma$",
+              title="zero up to rounding")
+    right.set_yticklabels([name.replace("_", " ") for name in rows], fontsize=7)
+    right.legend(fontsize=7, loc="upper right", bbox_to_anchor=(1, 0.8))
 
 
 claim = Claim(
-    "ILR-1",
-    title="Noise of a scale-invariant loss: tangent, and of degree −2",
-    paper="intrinsic_lr",
+    "ILR-1", "Noise of a scale-invariant loss: tangent, and of degree −2", paper="intrinsic_lr",
+    where="the section on the SDE of SGD on a scale-invariant loss",
     statement=r"If every sample's loss is scale-invariant, the covariance of the stochastic gradient obeys "
               r"$\Sigma(w)w=0$ and $\Sigma(cw)=c^{-2}\Sigma(w)$ for $c>0$.",
-    derivation=lambda: ilr.noise_trace_at_norm.derivation,
-    prediction=dict.fromkeys(NAMES, 0.0),
-    simulation=lambda run: measured(run, losses()),
-    resolution={name: Resolution(RHO) for name in NAMES},
-    negative_control=Control(r"batch normalisation with $\varepsilon=10^{-5}$ added to the variance is scale-invariant "
-                             r"too", simulation=with_epsilon),
-    figure=figure,
-)
+    setup=r"No simulation: the covariance of every scale-invariant noise of the library at 64 random directions $w$ "
+          r"and at $cw$, $c=0.3,\ 3,\ 10$",
+    proof=ilr.by_claim("ILR-1"), quantities=QUANTITIES, measure=measure, broken=broken, figure=figure,
+    control=r"batch normalisation with $\varepsilon=10^{-5}$ added to the variance is scale-invariant too")

@@ -8,23 +8,13 @@ The ambient SDE, two schemes on the sphere, and Euler–Maruyama of the equation
 *same* Brownian paths. They must agree path by path as the step h → 0; then they agree in law. Clock: steps.
 """
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING, Any
-
 import numpy as np
 import sympy
-from numpy.typing import NDArray
-from sdetheory.evidence import Exact
 
 import sdetheory as sdt
-from sdetheory.claims import Claim, Control, Resolution, Run
+from sdetheory import Claim, Exact, Quantity
 from sdetheory.stats import fit_order, mean_estimate, step_halving
-from sdetheory.symbolic import Derivation
 from sdetheory.theory import intrinsic_lr as ilr
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
 
 LR, DECAY = 0.2, 0.05
 RATE = LR * DECAY
@@ -42,27 +32,35 @@ START = POLE * REST * 0.5**0.25  # gamma_0 is half of that at rest
 # part from each other much further: 3000 paths (750 in quick mode) keep the error of the mean square below itself.
 TIMES = np.array([1.0, 2.0]) / (4 * RATE)
 T, STEPS, PATHS = TIMES[-1], 4096, 3000
+WHEN = (r"$4\lambda_et=1$", r"$4\lambda_et=2$")
 SCHEMES = ("geodesic", "projected", "equations")
-OBSERVED = ("w1", "w3", "w1^2", "ln gamma")
+MEANS = tuple(f"{what}, {when}" for what in (r"$\hat W_1$", r"$\hat W_3$", r"$\hat W_1^2$") for when in WHEN)
 MEAN, SQUARE = 0.02, 0.05**2  # promised: means to 0.02, the root mean square over paths to 5 %
 # The noise of gamma from rest at 4 lambda_e t = 1/2, at steps from 0.7 (1 is SGD itself) down to 1/92. The logarithm
 # of a standard deviation over 64 000 paths is known to 0.3 %, the order to 0.001, and its change over the range, which
 # bounds its error, to 0.007.
-LADDER, LADDER_PATHS, ORDER = (18, 72, 288, 1152), 64_000, 0.15
+LADDER, LADDER_PATHS = (18, 72, 288, 1152), 64_000
 LADDER_TIME = 0.5 / (4 * RATE)
-RESOLUTION = {
-    **{f"mean, {scheme}": Resolution(MEAN, points=len(OBSERVED) * len(TIMES)) for scheme in SCHEMES},
-    **{f"square, {what}, {scheme}": Resolution(SQUARE, points=len(TIMES))
-       for what in ("direction", "ln gamma") for scheme in SCHEMES},
-    "distance from the sphere": Resolution(1e-9),
-    "order of the noise of gamma": Resolution(ORDER),
+
+LITTLE = "the control changes the rate of gamma, which hardly moves the direction; the printed equations are controlled"
+
+QUANTITIES = {
+    **{f"mean, {scheme}": Quantity(0.0, MEAN, points=MEANS, no_control=LITTLE) for scheme in SCHEMES[:2]},
+    "mean, equations": Quantity(0.0, MEAN, points=MEANS, broken=True),
+    **{f"mean ln gamma, {scheme}": Quantity(0.0, MEAN, points=WHEN, broken=True) for scheme in SCHEMES},
+    **{f"square, direction, {scheme}": Quantity(0.0, SQUARE, points=WHEN, no_control=LITTLE) for scheme in SCHEMES[:2]},
+    "square, direction, equations": Quantity(0.0, SQUARE, points=WHEN, broken=True),
+    **{f"square, ln gamma, {scheme}": Quantity(0.0, SQUARE, points=WHEN, broken=True) for scheme in SCHEMES},
+    "distance from the sphere": Quantity(0.0, 1e-9, broken=True),
+    "order of the noise of gamma": Quantity(0.5, 0.15, wrong=0.0, bias_source="the order's change over the steps"),
 }
 
 
-def printed_equations() -> sdt.SDE:
+def printed_equations():
     """The equations above in coordinates, with a factor `correction` on the last term of the direction's."""
     x = sympy.symbols("x1:4", real=True)
     gamma, correction = sympy.Symbol("gamma", positive=True), sympy.Symbol("correction")
+    decay = sympy.Symbol("weight_decay", positive=True)
     point = sympy.Matrix(x)
     covariance = sympy.diag(*map(sympy.nsimplify, VARIANCES))
     unit = point / sympy.sqrt(point.dot(point))  # nabla L and Sigma are those at the direction of x
@@ -72,145 +70,115 @@ def printed_equations() -> sdt.SDE:
     slope = sympy.Matrix([sympy.diff(value, xi) for xi in x]) * sympy.sqrt(point.dot(point))
     size = 1 / sympy.sqrt(gamma)
     drift = -size * slope - correction * trace / (2 * gamma) * point
-    rate = sympy.nsimplify(RATE)
-    return sdt.SDE([*x, gamma], [*drift, -4 * rate * gamma + 2 * trace], (-size * root).col_join(sympy.zeros(1, 3)))
+    growth = -4 * sympy.nsimplify(LR) * decay * gamma + 2 * trace
+    return sdt.SDE([*x, gamma], [*drift, growth], (-size * root).col_join(sympy.zeros(1, 3)))
 
 
-def start() -> NDArray[np.float64]:
-    """Direction and gamma at time 0, for the printed equations."""
-    return np.append(START / np.linalg.norm(START), np.sum(START**2) ** 2 / LR**2)
-
-
-def paths(scheme: str, seed: Any, n: int, coarsened: int, correction: float = 1.0) -> NDArray[np.float64]:
+def paths(scheme, seed, n, coarsened, correction=1.0, decay=DECAY):
     """(direction, gamma), shape (paths, times, 4), at the two times, on a Brownian path drawn at step h."""
     h = T / STEPS
-    how: dict[str, Any] = dict(n_steps=STEPS // coarsened, dt=coarsened * h, brownian_dt=h, n_paths=n,
-                               save_every=STEPS // 2 // coarsened, rng=seed)
+    how = dict(n_steps=STEPS // coarsened, dt=coarsened * h, brownian_dt=h, n_paths=n,
+               save_every=STEPS // 2 // coarsened, rng=seed)
     if scheme == "equations":
-        runs = sdt.simulate(printed_equations(), start(), sweep={"correction": [correction]}, **how)
-        return np.stack([runs[name].values[0, :, 1:] for name in ("x1", "x2", "x3", "gamma")], axis=-1)
+        start = np.append(START / np.linalg.norm(START), np.sum(START**2) ** 2 / LR**2)
+        swept = {"correction": [correction], "weight_decay": [decay]}
+        runs = sdt.simulate(printed_equations(), start, sweep=swept, **how)
+        return np.stack([runs[name].values[0, 0, :, 1:] for name in ("x1", "x2", "x3", "gamma")], axis=-1)
     if scheme == "ambient":
         runs = sdt.simulate(sdt.dynamics.SGDSDE(UNEQUAL, lr=LR, weight_decay=DECAY), START,
                             observe=["sq_norm", "direction"], **how)
         gamma = runs.sq_norm.values ** 2 / LR**2
     else:
-        runs = sdt.simulate(sdt.dynamics.EffectiveDynamics(UNEQUAL, lr=LR, weight_decay=DECAY), START, scheme=scheme,
+        runs = sdt.simulate(sdt.dynamics.EffectiveDynamics(UNEQUAL, lr=LR, weight_decay=decay), START, scheme=scheme,
                             observe=["gamma", "direction"], **how)
         gamma = runs.gamma.values
     return np.concatenate([runs.direction.values, gamma[..., None]], axis=-1)[:, 1:]
 
 
-def _apart(a: NDArray[np.float64], b: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Differences of the observed functions, shape (paths, functions x times)."""
-    first, second = (np.concatenate([x[..., 0], x[..., 2], x[..., 0] ** 2, np.log(x[..., 3])], axis=1) for x in (a, b))
-    return first - second
+def differences(a, b):
+    """Differences of observed functions, shape (paths, functions x times), and squared ones."""
+    ln_gamma = np.log(a[..., 3] / b[..., 3])
+    one, other = (np.concatenate([x[..., 0], x[..., 2], x[..., 0] ** 2], axis=1) for x in (a, b))
+    return {"mean": one - other, "mean ln gamma": ln_gamma,
+            "square, direction": np.sum((a - b)[..., :3] ** 2, axis=-1), "square, ln gamma": ln_gamma**2}
 
 
-def _turned(a: NDArray[np.float64], b: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Squared distances of the directions, shape (paths, times)."""
-    return np.sum((a - b)[..., :3] ** 2, axis=-1)
-
-
-def _grown(a: NDArray[np.float64], b: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Squared differences of ln gamma, shape (paths, times)."""
-    return np.log(a[..., 3] / b[..., 3]) ** 2
-
-
-def agreement(run: Run, seed: Any, schemes: tuple[str, ...], correction: float = 1.0) -> dict[str, Any]:
+def agreement(trial, seed, correction=1.0, decay=DECAY):
     """Ambient minus sphere, path by path, at h and at 2h: means of functions, and mean squares of the distance."""
-    n = run.paths(PATHS)
-    run.data["seed"] = seed
+    n = trial.paths(PATHS)
+    trial.data["seed"] = seed
     ambient = [paths("ambient", seed, n, coarsened) for coarsened in (2, 1)]
-    found: dict[str, Any] = {}
-    off = []
-    for scheme in schemes:
-        sphere = [paths(scheme, seed, n, coarsened, correction) for coarsened in (2, 1)]
-        pairs = list(zip(ambient, sphere, strict=True))  # at 2h and at h
-        for name, distance in (("mean", _apart), ("square, direction", _turned), ("square, ln gamma", _grown)):
-            coarse, fine = (distance(a, b) for a, b in pairs)
+    found, off = {}, []
+    for scheme in SCHEMES:
+        sphere = [paths(scheme, seed, n, coarsened, correction, decay) for coarsened in (2, 1)]
+        coarse, fine = (differences(*pair) for pair in zip(ambient, sphere, strict=True))
+        for name in coarse:
             # strong order 1/2: a mean square falls as h, as the bias of a mean does
-            found[f"{name}, {scheme}"] = step_halving(coarse, fine, order=1, coupled=True)
+            found[f"{name}, {scheme}"] = step_halving(coarse[name], fine[name], order=1, coupled=True)
         off.append(float(np.abs(np.linalg.norm(sphere[1][..., :3], axis=-1) - 1).max()))
-        run.data[scheme] = ambient[1][:, -1], sphere[1][:, -1]
+        trial.data[scheme] = ambient[1][:, -1], sphere[1][:, -1]
     # A step along the great circle: cos, sin, two products and a sum an entry, the norm over d entries, and the radial
     # part of a vector that is tangent up to d + 4 roundings: d + 12 eps at most. An error of the norm is not amplified,
     # since the noise falls as 1/norm; so errors add over the steps. "projected" normalises in each. The printed
     # equations stay on the sphere only as h falls; the mean squares judge them.
     rounding = STEPS * (3 + 12) * np.finfo(float).eps
-    kept = [value for scheme, value in zip(schemes, off, strict=True) if scheme != "equations" or correction != 1.0]
-    found["distance from the sphere"] = Exact(np.array(kept), rounding)
+    found["distance from the sphere"] = Exact(np.array(off[:2] if correction == 1.0 else off), rounding)
     return found
 
 
-def simulation(run: Run) -> dict[str, Any]:
+def measure(trial):
     """The ambient SDE against the three ways to run the equations, and the noise of gamma as the step falls."""
-    seeds = run.rng.spawn(1 + len(LADDER))
-    found = agreement(run, seeds[0], SCHEMES)
-    spread = []
-    for n_steps, seed in zip(LADDER, seeds[1:], strict=True):
+    seed, *seeds = trial.rng.spawn(1 + len(LADDER))
+    found, spread = agreement(trial, seed), []
+    for n_steps, seed in zip(LADDER, seeds, strict=True):
         runs = sdt.simulate(sdt.dynamics.SGDSDE(EQUAL, lr=LR, weight_decay=DECAY), POLE * REST, n_steps=n_steps,
-                            dt=LADDER_TIME / n_steps, n_paths=run.paths(LADDER_PATHS), observe=["sq_norm", "direction"],
-                            rng=seed)
+                            dt=LADDER_TIME / n_steps, n_paths=trial.paths(LADDER_PATHS),
+                            observe=["sq_norm", "direction"], rng=seed)
         gamma = runs.sq_norm.values[:, -1] ** 2 / LR**2
         spread.append(mean_estimate((gamma - gamma.mean()) ** 2))
     deviation = np.sqrt([float(e.value) for e in spread])
     stderr = np.array([float(e.stderr) for e in spread]) / (2 * deviation)
     steps = LADDER_TIME / np.array(LADDER)
-    fit = fit_order(steps, deviation, stderr, n=run.paths(LADDER_PATHS))
-    run.data["ladder"] = steps, deviation, stderr, fit
+    fit = fit_order(steps, deviation, stderr, n=trial.paths(LADDER_PATHS))
+    trial.data["ladder"] = steps, deviation, stderr, fit
     return found | {"order of the noise of gamma": fit.as_estimate()}
 
 
-def without_correction(run: Run) -> dict[str, Any]:
-    """The printed equations without the last term of the direction's."""
-    found = agreement(run, run.rng.spawn(2)[0], ("equations",), correction=0.0)
-    return {name: found[name] for name in ("square, direction, equations", "distance from the sphere")}
+def broken(trial):
+    """The equations with half the decay and, where they are printed, without the last term of the direction's."""
+    found = agreement(trial, trial.rng.spawn(2)[0], correction=0.0, decay=DECAY / 2)
+    return {name: evidence for name, evidence in found.items() if QUANTITIES[name].broken}
 
 
-def derivation() -> Derivation:
-    """Itô's formula for ‖W‖² and Ŵ, in the algebra of inner products: every dimension."""
-    return Derivation("Direction and norm").including(ilr.gamma_drift.derivation).including(
-        ilr.effective_lr_of_gamma.derivation).including(ilr.direction_radial_drift.derivation)
-
-
-def figure(run: Run) -> Figure:
+def figure(trial, left, right):
     """Left: the same paths in the ambient space and on the sphere. Right: the noise of gamma vanishes with the step."""
-    from matplotlib.figure import Figure
-
-    fig = Figure(figsize=(6.4, 3.8), layout="constrained")
-    left, right = fig.subplots(1, 2)
-    ambient, sphere = run.data["geodesic"]
-    few = slice(0, 150)
-    dropped = paths("equations", run.data["seed"], len(ambient[few]), 1, correction=0.0)[:, -1]
+    ambient, sphere = (x[:150, 0] for x in trial.data["geodesic"])
+    dropped = paths("equations", trial.data["seed"], len(ambient), 1, correction=0.0)[:, -1, 0]
     left.axline((0, 0), slope=1, color="0.6", lw=0.8)
-    left.plot(ambient[few, 0], dropped[:, 0], "x", color="tab:red", ms=4, label="without Itô's correction")
-    left.plot(ambient[few, 0], sphere[few, 0], "o", color="tab:blue", ms=4, mfc="none", label="on the sphere")
-    left.set(xlabel=r"$\hat W_1$ at $4\lambda_e t=2$, ambient SDE", ylabel=r"$\hat W_1$ on the same Brownian path")
-    left.set_title("one process, two descriptions", fontsize=10)
-    left.legend(frameon=False, fontsize=8)
-    steps, deviation, stderr, fit = run.data["ladder"]
-    right.errorbar(steps, deviation, 3 * stderr, fmt="o", color="tab:blue", ms=4, label="ambient SDE, over paths")
-    right.plot(steps, deviation[-1] * np.sqrt(steps / steps[-1]), color="0.4", lw=1, label=r"slope $\frac{1}{2}$")
-    right.set(xscale="log", yscale="log", xlabel=r"solver's step $h$ (in steps of SGD)")
-    right.set_ylabel(r"standard deviation of $\gamma$ at $4\lambda_e t=0.5$")
-    right.set_title(rf"no noise in $\gamma$: order {fit.order:.3f}", fontsize=10)
-    right.legend(frameon=False, fontsize=8)
-    return fig
+    left.plot(ambient, dropped, "x", color="C1", ms=4, label="without Itô's correction")
+    left.plot(ambient, sphere, "o", color="C0", ms=4, mfc="none", label="on the sphere")
+    left.set(xlabel=r"$\hat W_1$ at $4\lambda_e t=2$, ambient SDE", ylabel=r"$\hat W_1$ on the same Brownian path",
+             title="one process, two descriptions")
+    steps, deviation, stderr, fit = trial.data["ladder"]
+    right.errorbar(steps, deviation, 3 * stderr, fmt="o", color="C0", ms=4, label="ambient SDE, over paths")
+    right.plot(steps, deviation[-1] * np.sqrt(steps / steps[-1]), color="0.5", lw=1, label=r"slope $\frac{1}{2}$")
+    right.set(xscale="log", yscale="log", xlabel=r"solver's step $h$ (in steps of SGD)",
+              ylabel=r"standard deviation of $\gamma$ at $4\lambda_e t=0.5$",
+              title=rf"no noise in $\gamma$: order {fit.order:.3f}")
+    for ax in (left, right):
+        ax.legend(fontsize=8)
 
 
 claim = Claim(
-    "ILR-2",
-    title="Effective dynamics on the sphere",
-    paper="intrinsic_lr",
+    "ILR-2", "Effective dynamics on the sphere", paper="intrinsic_lr",
+    where="the section that derives the equations of direction and norm from the SDE, by Itô's formula",
     statement=r"For SGD's SDE with constant $\eta$, $\lambda$, the direction and $\gamma=\|W\|^4/\eta^2$ obey $d\hat W="
               r"-\gamma^{-1/2}(\nabla L(\hat W)dt+\Sigma(\hat W)^{1/2}dB)"
               r"-\frac{1}{2}\gamma^{-1}\mathrm{Tr}\,\Sigma(\hat W)\hat W\,dt$ and "
               r"$d\gamma/dt=-4\lambda_e\gamma+2\mathrm{Tr}\,\Sigma(\hat W)$; $\gamma$ has no noise of its own.",
-    derivation=derivation,
-    prediction=lambda: {name: 0.5 if name.startswith("order") else 0.0 for name in RESOLUTION},
-    simulation=simulation,
-    resolution=RESOLUTION,
-    negative_control=Control(r"Itô's correction $-\frac{1}{2}\gamma^{-1}\mathrm{Tr}\,\Sigma(\hat W)\hat W\,dt$ "
-                             "is dropped", simulation=without_correction),
-    figure=figure,
-)
+    setup=r"The ambient SDE of a Rayleigh quotient in $d=3$ with unequal tangent noise, and the two equations by three "
+          r"schemes, on the same Brownian paths; $\eta=0.2$, $\lambda=0.05$, from half of the equilibrium $\gamma$",
+    proof=ilr.by_claim("ILR-2"), quantities=QUANTITIES, measure=measure, broken=broken, figure=figure,
+    control=r"$\gamma$ falls at $2\lambda_e$, the rate of $\|W\|^2$, and (in the printed equations) Itô's correction "
+            r"$-\frac{1}{2}\gamma^{-1}\mathrm{Tr}\,\Sigma(\hat W)\hat W\,dt$ is dropped; and $\gamma$ has noise that "
+            r"stays as $h\to0$")

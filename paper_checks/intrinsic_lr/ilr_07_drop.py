@@ -8,151 +8,106 @@ SGD itself, with noise of a scale-invariant loss, in equilibrium before the drop
 O(λ_e): it is run at λ_e and at λ_e/2 on the same time 4λ_e t, and the difference bounds what is left. Clock: steps.
 """
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING, Any
-
 import numpy as np
 
 import sdetheory as sdt
-from sdetheory.claims import Claim, Control, Relative, Resolution, Run
-from sdetheory.stats import Estimate, from_points, jackknife, mean_estimate, ratio, step_halving
-from sdetheory.symbolic import Derivation
+from sdetheory import Claim, Quantity, Relative
+from sdetheory.stats import from_points, jackknife, mean_estimate, ratio, step_halving
 from sdetheory.theory import intrinsic_lr as ilr
-from sdetheory.theory.formula import joint_derivation
 
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
-
-KAPPA, LR, DIM, SCALE = 10, 0.1, 16, 0.5
+KAPPA, LR, DIM, SCALE = 10.0, 0.1, 16, 0.5
 LOSS = sdt.losses.RayleighQuotient([0.0] * DIM, noise=sdt.noises.Tangent(SCALE))
 TRACE = SCALE**2 * (DIM - 1)
 RATE = 0.002  # lambda_e of the fine run; 2 RATE in the coarse one. A relative bias of order lambda_e, about 0.5 %
 
 # Time in units of κ/(4λ_e), the relaxation after the drop: u = 4λ_e t/κ. The last point is the limit up to
 # (κ−1) e^{−10}/2 = 2e-4, part of the bias bound there.
-POINTS = (0.25, 0.5, 1.0, 2.0, 3.0)
-LAST = 10.0
+LATER, LAST = np.array([0.25, 0.5, 1.0, 2.0, 3.0]), 10.0
+LABELS = tuple(rf"$4\lambda_et/\kappa={u:g}$" for u in LATER)
 GRID = 0.125  # saved every GRID of u
 BURN = 0.5  # u before the drop: at the rate there, κ times as fast, the rest of the start's O(λ_e) is e^{−5} of it
-# The norm fluctuates by (λ_e/(d−1))^{1/2} = 1.2 %, a ratio of two by 1.7 %, and the measured bias by 1.25·3^{1/2} of that
-# besides: 2000 paths (500 in quick mode) leave z·se = 0.5 % (1 %) of all, next to the bias of 0.5 %.
-PATHS = 2000
-RESOLUTION = 0.02
+# The norm fluctuates by (λ_e/(d−1))^{1/2} = 1.2 %, a ratio of two by 1.7 %, and the measured bias by 1.25·3^{1/2} of
+# that besides: 2000 paths (500 in quick mode) leave z·se = 0.5 % (1 %) of all, next to the bias of 0.5 %.
+PATHS, RESOLUTION = 2000, Relative(0.02)
+
+WHAT = {"lr": "lr", "decay": "weight_decay"}  # is divided by κ
+DROPPED = {"lr": ilr.effective_lr_after_lr_drop, "decay": ilr.effective_lr_after_decay_drop}
+AT_ONCE = {"lr": 1 / KAPPA, "decay": 1.0}
+END, REST = KAPPA**-0.5, (KAPPA - 1) * np.exp(-LAST)
+WHY_REST = r"halving $\lambda_e$, and what is left at $4\lambda_et/\kappa=10$"
 
 
-class _Divided:
-    """A value, divided by KAPPA from a step on."""
-
-    def __init__(self, value: float, step: int) -> None:
-        self.value, self.step = value, step
-
-    def __call__(self, step: float) -> float:
-        return self.value / KAPPA if step >= self.step else self.value
+def curve(dropped, u):
+    return DROPPED[dropped](t=u * KAPPA / 4, drop_factor=KAPPA, intrinsic_lr=1.0)
 
 
-def prediction() -> dict[str, Any]:
-    """The formulas in the time u = 4λ_e t/κ, for both kinds of drop."""
-    u = np.array(POINTS)
-    at = {"t": u * KAPPA / 4, "drop_factor": float(KAPPA), "intrinsic_lr": 1.0}
-    return {"lr: at once": 1 / KAPPA, "lr: later": ilr.effective_lr_after_lr_drop(**at), "lr: in the end": KAPPA**-0.5,
-            "decay: at once": 1.0, "decay: later": ilr.effective_lr_after_decay_drop(**at),
-            "decay: in the end": KAPPA**-0.5, "ratio of |w|^2 in the end": float(KAPPA)}
+QUANTITIES = {
+    **{f"{dropped}: at once": Quantity(AT_ONCE[dropped], RESOLUTION, wrong=END) for dropped in WHAT},
+    **{f"{dropped}: later": Quantity(curve(dropped, LATER), RESOLUTION, wrong=curve(dropped, LATER / 2), points=LABELS)
+       for dropped in WHAT},
+    **{f"{dropped}: in the end": Quantity(END, RESOLUTION, wrong=AT_ONCE[dropped], bias=END * REST / 2,
+                                          bias_source=WHY_REST) for dropped in WHAT},
+    "ratio of |w|^2 in the end": Quantity(KAPPA, RESOLUTION, wrong=1.0, bias=KAPPA * REST, bias_source=WHY_REST),
+}
 
 
-def wrong() -> dict[str, Any]:
-    """The drop lasts (κ, not √κ), and the norm relaxes at 2λ_e/κ, at which decay alone shrinks ‖w‖²."""
-    slow = {"t": np.array(POINTS) * KAPPA / 8, "drop_factor": float(KAPPA), "intrinsic_lr": 1.0}
-    return {"lr: later": ilr.effective_lr_after_lr_drop(**slow), "lr: in the end": 1 / KAPPA,
-            "decay: later": ilr.effective_lr_after_decay_drop(**slow), "decay: in the end": 1.0}
-
-
-def _drop(run: Run, seed: np.random.SeedSequence, rate: float, what: str) -> dict[str, Any]:
-    """One ensemble: effective learning rate and squared norm at every GRID of u, the last point before the drop first."""
-    decay = rate / LR
+def drop(trial, seed, rate, dropped):
+    """One ensemble at every GRID of u, the last point before the drop first."""
     every = round(GRID * KAPPA / (4 * rate))
     before, after = round(BURN / GRID) * every, round(LAST / GRID) * every
-    values = {"lr": LR, "weight_decay": decay, what: _Divided({"lr": LR, "weight_decay": decay}[what], before)}
-    radius = ilr.equilibrium_sq_norm(lr=LR, weight_decay=decay, noise_trace=TRACE) ** 0.5
-    runs = sdt.simulate(sdt.SGD(LOSS, **values), LOSS.sample_sphere(radius), n_steps=before + after,
-                        n_paths=run.paths(PATHS), observe=["effective_lr", "sq_norm"], save_every=every, rng=seed)
-    last = round(BURN / GRID) - 1
-    return {"effective_lr": runs.effective_lr.values[:, last:], "sq_norm": runs.sq_norm.values[:, last:],
-            "u": np.arange(runs.step.size - last - 1) * GRID}
+    given = {"lr": LR, "weight_decay": rate / LR}
+    radius = ilr.equilibrium_sq_norm(**given, noise_trace=TRACE) ** 0.5
+    what = WHAT[dropped]
+    given[what] = sdt.schedules.StepDecay(given[what], (before,), 1 / KAPPA)
+    return sdt.simulate(sdt.SGD(LOSS, **given), LOSS.sample_sphere(radius), n_steps=before + after,
+                        n_paths=trial.paths(PATHS), observe=["effective_lr", "sq_norm"], save_every=every,
+                        rng=seed).isel(step=slice(before // every - 1, None))
 
 
-def _ratios(effective_lr: np.ndarray, u: tuple[float, ...]) -> Estimate:
-    """Mean effective learning rate at the times u over the one before the drop, path by path."""
-    places = [1 + round(x / GRID) for x in u]
-    return from_points(jackknife(lambda a, b: a / b, effective_lr[:, place], effective_lr[:, 0]) for place in places)
-
-
-def simulation(run: Run) -> dict[str, Any]:
+def measure(trial):
     """Both drops at 2 RATE and RATE; bias of order 1 in λ_e."""
-    found: dict[str, Any] = {}
-    norms: dict[str, list[Estimate]] = {}
-    names = {"lr": "lr", "weight_decay": "decay"}
-    for what, seed in zip(names, run.rng.spawn(2), strict=True):
-        pair = [_drop(run, s, rate, what) for s, rate in zip(seed.spawn(2), (2 * RATE, RATE), strict=True)]
-        for name, times in (("at once", (0.0,)), ("later", POINTS), ("in the end", (LAST,))):
-            coarse, fine = (_ratios(one["effective_lr"], times) for one in pair)
-            found[f"{names[what]}: {name}"] = step_halving(coarse, fine, order=1)
-        end = f"{names[what]}: in the end"
-        found[end] = found[end].with_bias(KAPPA**-0.5 * (KAPPA - 1) / 2 * np.exp(-LAST))
-        norms[what] = [mean_estimate(one["sq_norm"][:, -1:]) for one in pair]
-        run.data[what] = pair[1]
-    coarse, fine = (ratio(a, b) for a, b in zip(norms["weight_decay"], norms["lr"], strict=True))
-    rest = step_halving(coarse, fine, order=1).with_bias(KAPPA * (KAPPA - 1) * np.exp(-LAST))
-    return found | {"ratio of |w|^2 in the end": rest}
+    found, norms = {}, {}
+    for dropped, seed in zip(WHAT, trial.rng.spawn(2), strict=True):
+        pair = [drop(trial, s, rate, dropped) for s, rate in zip(seed.spawn(2), (2 * RATE, RATE), strict=True)]
+        trial.data[dropped] = pair[1].effective_lr.mean("path").values
+        for when, u in (("at once", [0.0]), ("later", LATER), ("in the end", [LAST])):
+            at = [1 + round(x / GRID) for x in u]
+            found[f"{dropped}: {when}"] = step_halving(*(
+                from_points(jackknife(lambda a, b: a / b, rate[:, i], rate[:, 0]) for i in at)
+                for rate in (runs.effective_lr.values for runs in pair)), order=1)
+        norms[dropped] = [mean_estimate(runs.sq_norm.values[:, -1:]) for runs in pair]
+    coarse, fine = map(ratio, norms["decay"], norms["lr"])
+    return found | {"ratio of |w|^2 in the end": step_halving(coarse, fine, order=1)}
 
 
-def derivation() -> Derivation:
-    """From the equation of gamma, by the jump and the new rate."""
-    return joint_derivation("Drops of learning rate and of decay", ilr.effective_lr_after_lr_drop,
-                            ilr.effective_lr_after_decay_drop)
-
-
-def figure(run: Run) -> Figure:
+def figure(trial, ax):
     """Two drops, two ways, one end."""
-    from matplotlib.figure import Figure
-
-    fig = Figure(figsize=(6.4, 3.8), layout="constrained")
-    ax = fig.subplots()
     dense = np.linspace(0, 6, 400)
-    at = {"t": dense * KAPPA / 4, "drop_factor": float(KAPPA), "intrinsic_lr": 1.0}
-    rows = (("lr", ilr.effective_lr_after_lr_drop, "o", "tab:blue", r"$\eta\to\eta/10$"),
-            ("weight_decay", ilr.effective_lr_after_decay_drop, "s", "tab:orange", r"$\lambda\to\lambda/10$"))
-    for what, formula, marker, colour, label in rows:
-        data = run.data[what]
-        value = data["effective_lr"].mean(0)
-        shown = data["u"] <= 6
-        ax.plot(np.r_[-0.6, 0, dense], np.r_[1, 1, formula(**at)], color=colour, lw=1.2)
-        ax.plot(data["u"][shown][::2], (value[1:] / value[0])[shown][::2], marker, ms=4.5, mfc="none", color=colour,
-                label=f"SGD, {label}")
-    ax.axhline(KAPPA**-0.5, color="0.5", lw=1, ls=":", label=r"$1/\sqrt{10}$")
+    for (dropped, marker), label in zip((("lr", "o"), ("decay", "s")), (r"\eta", r"\lambda"), strict=True):
+        value = trial.data[dropped] / trial.data[dropped][0]
+        u = np.arange(value.size - 1) * GRID
+        (line,) = ax.plot(np.r_[-0.6, 0, dense], np.r_[1, 1, curve(dropped, dense)], lw=1.2)
+        ax.plot(u[::2], value[1::2], marker, ms=4.5, mfc="none", color=line.get_color(),
+                label=rf"SGD, ${label}\to{label}/10$")
+    ax.axhline(END, color="0.5", lw=1, ls=":", label=r"$1/\sqrt{10}$")
     ax.axhline(1 / KAPPA, color="0.7", lw=1, ls="--", label=r"$1/10$")
     ax.set(yscale="log", xlim=(-0.6, 6), xlabel=r"time after the drop, $4\lambda_e t/\kappa$ ($t$ in steps)",
-           ylabel=r"effective learning rate $\eta_e(t)/\eta_e(0)$")
-    ax.set_title(r"Divide either by 10: the effective learning rate ends $\sqrt{10}$ times lower", fontsize=11)
-    ax.legend(frameon=False, fontsize=9, loc="upper right")
-    return fig
+           ylabel=r"effective learning rate $\eta_e(t)/\eta_e(0)$",
+           title=r"Divide either by 10: the effective learning rate ends $\sqrt{10}$ times lower")
+    ax.legend(loc="upper right")
 
 
 claim = Claim(
-    "ILR-7",
-    title="What a learning-rate drop does to the effective learning rate",
-    paper="intrinsic_lr",
-    statement=r"At equilibrium, $\eta\to\eta/\kappa$ divides the effective learning rate by $\kappa$ at once; it then relaxes "
-              r"at rate $4\lambda_e/\kappa$ to $1/\sqrt\kappa$ of where it was, as $[\kappa(1+(\kappa-1)E)]^{-1/2}$, "
-              r"$E=e^{-4\lambda_et/\kappa}$. $\lambda\to\lambda/\kappa$ makes no jump and goes as "
-              r"$[\kappa(1-(1-1/\kappa)E)]^{-1/2}$ to the same value, with $\|w\|^2$ larger by the factor $\kappa$.",
-    derivation=derivation,
-    prediction=prediction,
-    simulation=simulation,
-    resolution={name: Resolution(Relative(RESOLUTION), points=len(POINTS) if "later" in name else 1)
-                for name in ("lr: at once", "lr: later", "lr: in the end", "decay: at once", "decay: later",
-                             "decay: in the end", "ratio of |w|^2 in the end")},
-    negative_control=Control(r"the drop lasts: $1/\kappa$ in the end, or no effect of decay; and in between the rate "
-                             r"$2\lambda_e/\kappa$ of $\|w\|^2$ in place of $4\lambda_e/\kappa$", prediction=wrong),
-    figure=figure,
-)
+    "ILR-7", "What a learning-rate drop does to the effective learning rate", paper="intrinsic_lr",
+    where="the section on learning-rate drops and the two phases after them",
+    statement=r"At equilibrium, $\eta\to\eta/\kappa$ divides the effective learning rate by $\kappa$ at once; it "
+              r"then relaxes at rate $4\lambda_e/\kappa$ to $1/\sqrt\kappa$ of where it was, as "
+              r"$[\kappa(1+(\kappa-1)E)]^{-1/2}$, $E=e^{-4\lambda_et/\kappa}$. $\lambda\to\lambda/\kappa$ makes no "
+              r"jump and goes as $[\kappa(1-(1-1/\kappa)E)]^{-1/2}$ to the same value, with $\|w\|^2$ larger by "
+              r"the factor $\kappa$.",
+    setup=r"SGD without a loss in $d=16$ with tangent noise, in equilibrium at $\eta=0.1$, $\lambda_e=0.004$ and "
+          r"$0.002$; then $\eta$ or $\lambda$ is divided by 10, until $4\lambda_et=10\kappa$",
+    proof=ilr.by_claim("ILR-7"), quantities=QUANTITIES, measure=measure, figure=figure,
+    control=r"the effective learning rate is at its new equilibrium $1/\sqrt\kappa$ at once; in between it relaxes "
+            r"at $2\lambda_e/\kappa$, as $\|w\|^2$ without noise does; in the end the drop of $\eta$ lasts "
+            r"($1/\kappa$), that of $\lambda$ has done nothing, and the norms are the same")

@@ -210,10 +210,14 @@ class Quantity:
 
 
 def distances(a: Any, b: Any) -> np.ndarray:
-    """The distances between predictions, entry by entry."""
-    if isinstance(a, Between) or isinstance(b, Between):
-        return np.asarray(distance(a, b))
-    return np.abs(np.asarray(a, dtype=float) - np.asarray(b, dtype=float))
+    """The distances between predictions, entry by entry; a `Between` stands beside each entry of an array.
+
+    >>> distances(Between(low=0.0), [-1.0, 2.0]).tolist()
+    [1.0, 0.0]
+    """
+    (low_a, high_a), (low_b, high_b) = (
+        (p.low, p.high) if isinstance(p, Between) else (np.asarray(p, dtype=float),) * 2 for p in (a, b))
+    return np.maximum(np.maximum(low_b - high_a, low_a - high_b), 0.0)
 
 
 def _called(given: Any | Callable[[], Any]) -> Any:

@@ -3,7 +3,7 @@
 `FORMULAS` holds every formula by name; `by_claim("ILR-4")` those of a claim. Step time unless a formula says otherwise.
 
 >>> [formula.name for formula in by_claim("ILR-15")]
-['flow_noise']
+['flow_noise', 'flow_sq_norm']
 """
 
 from typing import TYPE_CHECKING

@@ -205,3 +205,34 @@ def momentum_angle(lr, weight_decay, momentum):
     0.022942
     """
     return 2 * sympy.asin(sympy.sqrt(lr * weight_decay / (2 * (1 + momentum))))
+
+
+def _derive_sq_step(claimed: sympy.Expr) -> Derivation:
+    d = Derivation("Balance of second moments with momentum, in every dimension")
+    a, h = sympy.symbols("a h", positive=True)
+    b, q = sympy.symbols("b q", real=True)
+    d.assume(r"Given $w$: $\langle g,w\rangle=0$, $\mathbb{E}\langle g,v\rangle=0$, $\mathbb{E}\|g\|^2=S/\|w\|^2$. "
+             r"Expectations of inner products, at rest.")
+    d.step(r"$a=\mathbb{E}\|w\|^2$, $b=\mathbb{E}\langle w,v\rangle$, $q=\mathbb{E}\|v\|^2$, "
+           r"$h=\mathbb{E}\|w\|^{-2}$.")
+    mean = InnerProducts({(W, W): a, (W, V): b, (V, V): q, (W, G): 0, (V, G): 0, (G, G): SQ * h})
+    v_new = MU * V + G + DECAY * W
+    w_new = W - LR * v_new
+    moments = [mean(w_new, w_new) - a, mean(w_new, v_new) - b, mean(v_new, v_new) - q]
+    d.step(r"The changes of $a$, $b$, $q$ in a step, linear in these; at rest they are 0.", sympy.Matrix(moments))
+    rest = sympy.solve(moments, [a, b, q], dict=True)[0]
+    d.step(r"The solution is proportional to $h$: $a$ is", sympy.factor(rest[a]))
+    fourth = momentum_equilibrium_sq_norm.expr ** 2
+    d.residual("E|w|^2 = F^2 E|w|^-2", rest[a] - fourth * h)
+    step = mean(w_new - W, w_new - W).subs(rest)
+    d.step(r"$\mathbb{E}\|w'-w\|^2$.", sympy.factor(step))
+    return d.residual("E|w' - w|^2", sympy.cancel(step / rest[a]) - claimed)
+
+
+@closed_form("ILR-9", _derive_sq_step, needs=_momentum_needs)
+def momentum_sq_step(lr, weight_decay, momentum):
+    r"""E‖w' − w‖²/E‖w‖² at rest under SGD with momentum and isotropic noise: exact in every dimension.
+
+    So is E‖w‖² E‖w‖⁻² against its value where the norm does not fluctuate, E‖w‖² = F² E‖w‖⁻², F that norm squared.
+    """
+    return 2 * lr * weight_decay / (1 + momentum)

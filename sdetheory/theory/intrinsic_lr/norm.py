@@ -158,6 +158,24 @@ def sq_norm(t, sq_norm0, lr, weight_decay, noise_trace):
     return sympy.sqrt(gone * sq_norm0**2 + lr * noise_trace / (2 * weight_decay) * (1 - gone))
 
 
+def _derive_flow_sq_norm(claimed: sympy.Expr) -> Derivation:
+    d = Derivation("The norm in the time of the flow")
+    batch, later = symbol("batch_size"), {T: T / LR, TRACE: TRACE / symbol("batch_size"), RATE: LR * DECAY}
+    found = LR**2 * gamma_solution(d, symbol("sq_norm0") ** 2 / LR**2).subs(later, simultaneous=True)
+    d.step(r"$\|W\|^4=\eta^2\gamma$ after $\tau/\eta$ steps, with the noise power of $B$ samples.", found)
+    d.residual("|W|^4", sympy.simplify(found - claimed**2))
+    scaled = claimed.subs({LR: KAPPA * LR, batch: KAPPA * batch}, simultaneous=True)
+    return d.residual("batch and lr times the factor: the same norm", scaled**2 - claimed**2)
+
+
+@closed_form("ILR-15", _derive_flow_sq_norm, clock="flow", meanings={
+    "batch_size": "samples a step, drawn with replacement", "noise_trace": "noise power of one sample"})
+def flow_sq_norm(t, sq_norm0, lr, weight_decay, batch_size, noise_trace):
+    r"""|W|^2 at the time t = lr·k for constant noise power: lr and batch size enter through their quotient alone."""
+    gone = sympy.exp(-4 * weight_decay * t)
+    return sympy.sqrt(gone * sq_norm0**2 + lr * noise_trace / (2 * weight_decay * batch_size) * (1 - gone))
+
+
 def _derive_effective_lr(claimed: sympy.Expr) -> Derivation:
     d = Derivation("The effective learning rate in closed form")
     found = gamma_solution(d, symbol("effective_lr0") ** -2)

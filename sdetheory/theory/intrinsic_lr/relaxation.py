@@ -25,6 +25,13 @@ def _any_trace(d: Derivation) -> tuple[sympy.Expr, sympy.Function]:
     return solution, trace
 
 
+def gamma_for_any_noise_power() -> Derivation:
+    """Return the proof of γ_t for a noise power that varies as it likes along the path (ILR-3)."""
+    d = Derivation("The norm variable for any course of the noise power")
+    _any_trace(d)
+    return d
+
+
 def _derive_bound(name: str, sign: int):
     def derive(claimed: sympy.Expr) -> Derivation:
         d = Derivation(f"The {'lower' if sign > 0 else 'upper'} solution bounds gamma")

@@ -180,3 +180,28 @@ def stationary_loss_density(loss, eigenvalue, rank, dim, effective_lr, noise_sca
     return (2 / eigenvalue * sympy.gamma(dim * half) / (sympy.gamma(rank * half) * sympy.gamma((dim - rank) * half))
             * x ** (rank * half - 1) * (1 - x) ** ((dim - rank) * half - 1) * sympy.exp(-b * x)
             / sympy.hyper([rank * half], [dim * half], -b))
+
+
+def _derive_gap(claimed: sympy.Expr) -> Derivation:
+    d = Derivation("The gap of SGD to first order")
+    square = sympy.Symbol("q", positive=True)
+    d.assume(r"Norm at rest, $\eta_e\to 0$: near the minima a stiff coordinate of $\hat w$ does "
+             r"$x'=(1-\eta_ea)x-\eta_esz$ up to terms the SDE has as well; what they add jointly with the finite step is "
+             r"$O(\eta_e^2)$ relative.")
+    rest = sympy.solve(sympy.Eq(square, (1 - STEP * A) ** 2 * square + STEP**2 * NOISE**2), square)[0]
+    d.step(r"$q=\mathbb{E}x^2$ at rest.", sympy.factor(rest))
+    limit = STEP * NOISE**2 / (2 * A)
+    d.residual("the SDE's value is its leading order", sympy.limit(rest / limit, STEP, 0) - 1)
+    steps = sympy.diff(sympy.simplify(rest / limit), STEP).subs(STEP, 0)
+    d.step(r"Relative gap per $\eta_e$ from the steps of the direction.", steps)
+    power = 1 + K * A**2 * limit / (NOISE**2 * (D - 1))
+    d.step(r"The norm feels signal and noise (ILR-6): $S=\sigma^2+\mathbb{E}\|\nabla L\|^2$, over $\sigma^2$:", power)
+    norm = sympy.diff(power ** sympy.Rational(-1, 2), STEP).subs(STEP, 0)
+    d.step(r"$\eta_e=(2\lambda_e/S)^{1/2}$ and $\mathbb{E}L\propto\eta_e$: relative gap per $\eta_e$ from the norm.", norm)
+    return d.residual("sum", steps + norm - claimed)
+
+
+@closed_form("ILR-10", _derive_gap, meanings=_MEANINGS, needs=lambda rank, dim: [rank <= dim, dim >= 2])
+def sgd_mean_loss_gap(eigenvalue, rank, dim):
+    r"""c in E L of SGD = `equilibrium_mean_loss` · (1 + c η_e + O(η_e²)), at one intrinsic learning rate."""
+    return eigenvalue / 2 - eigenvalue * rank / (4 * (dim - 1))

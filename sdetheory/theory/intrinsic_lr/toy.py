@@ -95,6 +95,32 @@ def toy_threshold(intrinsic_lr):
     return 1 - intrinsic_lr
 
 
+def _derive_cycle(claimed: sympy.Expr) -> Derivation:
+    d = Derivation("At a constant effective learning rate the direction comes to rest or to a 2-cycle")
+    step, rest = _step(d)[0], 1 - RATE
+    square = (STEP - rest) / (STEP + rest)
+    d.step(r"Above the threshold of the minimum $q'=-q$ where $q^2$ is", square)
+    gap = sympy.numer(sympy.together(step / RATIO + 1))  # even in q: a polynomial in q^2
+    d.residual("q' = -q", sympy.cancel(gap.subs(RATIO, sympy.sqrt(square))))
+    slope = sympy.cancel(sympy.diff(step, RATIO).subs(RATIO, sympy.sqrt(square)))
+    d.step(r"The slope there, the same at $-q$. It lies in $(-1,1)$ for $u>1-\lambda_e$, as that of the minimum does below: "
+           r"at a constant $u$ both attract.", slope)
+    return d.residual("slope", slope - claimed)
+
+
+@closed_form("ILR-13", _derive_cycle, meanings=_MEANINGS,
+             needs=lambda effective_lr, intrinsic_lr: [intrinsic_lr < 1, effective_lr > 1 - intrinsic_lr])
+def toy_cycle_multiplier(effective_lr, intrinsic_lr):
+    r"""The factor of a small deviation from the 2-cycle of x/y, per step, were the effective learning rate constant.
+
+    It is between -1 and 1 wherever there is a 2-cycle: without the norm there is no chaos.
+
+    >>> toy_cycle_multiplier(effective_lr=1.0, intrinsic_lr=0.5)
+    0.5
+    """
+    return 1 - 2 * (1 - intrinsic_lr) ** 2 / effective_lr**2
+
+
 def _derive_flow(claimed: sympy.Expr) -> Derivation:
     d = Derivation("The gradient flow converges")
     gradient, place, (x, y) = _gradient(d)
@@ -116,3 +142,23 @@ def _derive_flow(claimed: sympy.Expr) -> Derivation:
 def toy_flow_ratio(t, ratio0, sq_norm0, weight_decay):
     r"""x/y under the gradient flow with decay of x²/(x²+y²): it goes to 0, from every start, and so does the loss."""
     return ratio0 * sympy.exp(-(sympy.exp(2 * weight_decay * t) - 1) / (weight_decay * sq_norm0))
+
+
+def _derive_floor(claimed: sympy.Expr) -> Derivation:
+    d = Derivation("The loss of descent stays")
+    gradient, place, (x, y) = _gradient(d)
+    units = {DECAY: RATE / LR, sympy.Symbol("r", positive=True): sympy.sqrt(LR / STEP)}
+    factor = sympy.simplify((((1 - LR * DECAY) * y - LR * gradient[1]) / y).subs(place).subs(units))
+    loss = RATIO**2 / (1 + RATIO**2)
+    d.step(r"$y'/y$, above 0 for $\lambda_e<1$.", factor)
+    d.residual("y'/y = 1 - lambda_e + 2 u L", sympy.simplify(factor - (1 - RATE + 2 * STEP * loss)))
+    d.step(r"$y$ stays bounded, so $\overline{\ln(y'/y)}=0$, and $\ln(1+z)\le z$ gives "
+           r"$0\le 2\overline{uL}-\lambda_e$.")
+    mean = sympy.Symbol("m", positive=True)  # of u L
+    return d.residual("where the bound is 0", (2 * mean - RATE).subs(mean, claimed))
+
+
+@closed_form("ILR-13", _derive_floor, needs=lambda intrinsic_lr: [intrinsic_lr < 1])
+def toy_loss_floor(intrinsic_lr):
+    r"""What the mean of lr/|w|² · L along descent with decay on x²/(x²+y²) stays above, where y does not go to 0."""
+    return intrinsic_lr / 2
