@@ -35,7 +35,8 @@ QUANTITIES = {
     "momentum": Quantity(1.0, Relative(RESOLUTION), broken=True),
     "overlap": Quantity(0.0, RESOLUTION, broken=True),
     "least growth from an empty buffer": Quantity(Between(low=0.0), RESOLUTION, broken=True),
-    "first growth from a buffer outwards": Quantity(Between(high=0.0), RESOLUTION, no_control="provisional"),
+    # ‖w_1‖² − 1 − η²‖g_1‖² with ‖w_0‖ = 1 and v_0 = w_0: v_1 = μw_0 + g_1, of which only the part along w_0 makes w shorter
+    "first growth from a buffer outwards": Quantity((1 - LR(0) * MOMENTUM) ** 2 - 1, RESOLUTION, wrong=0.0),
 }
 
 
@@ -80,7 +81,8 @@ def with_momentum(trial, name, v0, penalty):
     return {"ratio": (r[:, 1:] / right, bound),
             "overlap": ((overlap[:, 1:] - after) / (np.sqrt(r[:, 1:]) * longest),
                         bound + ROUNDINGS * UNIT * terms / longest),
-            "growth": (r[:, 1:] / r[:, :-1] - 1, bound)}, r
+            "growth": (r[:, 1:] / r[:, :-1] - 1, bound),
+            "first growth": (r[:, 1] - r[:, 0] - lr[0] ** 2 * dot(gradient, gradient)[:, 0], 2 * bound[:, 0])}, r
 
 
 def measured(trial, penalty):
@@ -93,7 +95,7 @@ def measured(trial, penalty):
         growth, bound = from_zero["growth"]
         for quantity, pair in zip(QUANTITIES, (
                 without_momentum(trial, name, penalty), any_start["ratio"], any_start["overlap"],
-                (growth.min(1), bound.max(1)), [x[:, 0] for x in outward["growth"]]), strict=True):
+                (growth.min(1), bound.max(1)), outward["first growth"]), strict=True):
             found[quantity].append(pair)
         trial.data[name] = zero, out
     return {quantity: Exact(*np.stack(pairs, axis=1)) for quantity, pairs in found.items()}
@@ -131,4 +133,5 @@ claim = Claim(
     setup=f"{STEPS} steps of SGD on {SETUP}; triangular learning rate 0.1 … 0.3, cosine decay from 0.1 without momentum, "
           rf"no decay with $\mu={MOMENTUM}$",
     proof=exp_lr.by_claim("EXP-2"), quantities=QUANTITIES, measure=measure, broken=broken, figure=figure,
-    control=r"an L2 penalty counted as part of the loss, $g=\nabla L+0.05\,w$, changes nothing")
+    control=r"an L2 penalty counted as part of the loss, $g=\nabla L+0.05\,w$, changes nothing; and a buffer that points "
+            r"outwards does not either: $\|w\|^2$ grows by $\eta^2\|g\|^2$")
