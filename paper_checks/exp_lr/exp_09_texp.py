@@ -21,7 +21,8 @@ import numpy as np
 import sympy
 
 import sdetheory as sdt
-from paper_checks.exp_lr.side_by_side import MATRICES, PATHS, PROBE, RESOLUTION, ROUNDINGS, UNIT, start_of
+from paper_checks.exp_lr.side_by_side import RESOLUTION, UNIT
+from paper_checks.exp_lr.tapering import Tapering, worst
 from sdetheory import Claim, Derivation, Exact, Quantity, Relative
 from sdetheory.schedules import Exponential, StepDecay
 from sdetheory.sphere import normalise
@@ -29,7 +30,6 @@ from sdetheory.stats import jackknife, step_halving
 from sdetheory.symbolic import symbol
 from sdetheory.theory import exp_lr
 from sdetheory.theory.exp_lr.states import DECAY
-from sdetheory.translate import remove_weight_decay, run, tapered
 
 # ηλ starts at 0.95 of the largest with real roots, so that the permanent factor is 15 % and not 1e-3
 SHARE, BOUNDARY, STEPS, HALF = 0.95, 150, 400, 0.5  # the learning rate is halved at step BOUNDARY
@@ -78,49 +78,14 @@ QUANTITIES = {
 }
 
 
-class Runs:
-    """Step decay with weight decay, and the runs without, on the same minibatches: directions (steps + 1, paths, d)."""
-
-    def __init__(self, trial, lr, decay, mu):
-        rng = np.random.default_rng(trial.rng.spawn(1)[0])
-        which = rng.integers(len(MATRICES), size=STEPS)
-        signs = rng.choice([-1.0, 1.0], (2, PATHS, MATRICES.shape[1]))
-        self.w0, v0 = start_of(trial)
-        self.v0 = v0 if mu else np.zeros_like(v0)
-        losses = [sdt.losses.RayleighQuotient(a) for a in MATRICES]
-        self.losses = [losses[i] for i in which]
-
-        def translated(how, factor=1.0, **given):
-            return how(StepDecay(factor * lr, (BOUNDARY,), HALF), decay, mu, n_steps=STEPS, **given)
-
-        self.tapered, self.untouched = translated(tapered), translated(remove_weight_decay)
-        self.whole = translated(remove_weight_decay, start="root")
-        self.first = self.directions(self.tapered, decay_free=False)
-        near = normalise(np.array(list(run(translated(tapered, 1 + PROBE), self.losses, self.w0 * (1 + PROBE * signs[0]),
-                                           self.v0 * (1 + PROBE * signs[1]), decay_free=False))))
-        # The bound of `side_by_side`: ROUNDINGS of a step, times what an error 1 in everything given becomes, times the
-        # number of steps; where the buffer leans on the weights its roundings are |ηβ| of a weight, for 1/(1−μ) steps.
-        response = np.maximum.accumulate(np.maximum(np.linalg.norm(near - self.first, axis=-1).max(1) / PROBE, 1.0))
-        leaning = np.abs(self.whole.growth).max()
-        self.bound = UNIT * (1 + np.arange(STEPS + 1)) * (
-            ROUNDINGS * response * (1 + leaning / (1 - mu)) + 4 * np.abs(self.tapered.log_scale))
-
-    def directions(self, translation, decay_free=True):
-        return normalise(np.array(list(run(translation, self.losses, self.w0, self.v0, decay_free=decay_free))))
-
-    def gap(self, translation):
-        """‖ŵ̃ − ŵ‖ of the worst path at every step."""
-        return np.linalg.norm(self.directions(translation) - self.first, axis=-1).max(1)
-
-
-def worst(runs, how):
-    return Exact(np.concatenate([one.gap(how(one)) for one in runs]), np.concatenate([one.bound for one in runs]))
+def runs_of(trial, lr, decay, mu):
+    return Tapering(trial, StepDecay(lr, (BOUNDARY,), HALF), decay, mu, STEPS)
 
 
 def measure(trial):
     """Exact versions on minibatches; the rate and the factor from the schedules; the offset in an ensemble."""
-    with_momentum = [Runs(trial, *at) for at in SETTINGS]
-    without = [Runs(trial, *WITHOUT_MOMENTUM)]
+    with_momentum = [runs_of(trial, *at) for at in SETTINGS]
+    without = [runs_of(trial, *WITHOUT_MOMENTUM)]
     trial.data["runs"] = with_momentum[0]
     rates, factors = [], []
     for at, one in zip(SETTINGS, with_momentum, strict=True):
@@ -148,8 +113,8 @@ def broken(trial):
         return replace(one.tapered, decay_free_lr=one.tapered.decay_free_lr * np.where(np.arange(STEPS) < BOUNDARY, 1,
                                                                                        before / after))
 
-    with_momentum = [Runs(trial, *at) for at in SETTINGS]
-    return {"TEXP without momentum": worst([Runs(trial, *WITHOUT_MOMENTUM)], one_root),
+    with_momentum = [runs_of(trial, *at) for at in SETTINGS]
+    return {"TEXP without momentum": worst([runs_of(trial, *WITHOUT_MOMENTUM)], one_root),
             "EXP-6 schedule": worst(with_momentum, lambda one: replace(one.whole, tilt=0 * one.whole.tilt)),
             "TEXP, buffer corrected": worst(with_momentum, lambda one: one.tapered.without_corrections())}
 
@@ -199,7 +164,7 @@ def proof():
 
 def figure(trial, left, right):
     """Left: the three schedules at the boundary. Right: how far the functions part."""
-    one, steps = trial.data["runs"], np.arange(STEPS + 1)
+    one, steps = trial.data["runs"], np.arange(STEPS)
     ratio = np.exp(one.tapered.log_decay_free_lr - one.whole.log_decay_free_lr)
     shown = slice(BOUNDARY - 15, BOUNDARY + 110)
     left.plot(steps[shown] - BOUNDARY, ratio[shown], ".", ms=4, color="tab:orange", label="plain TEXP over exact schedule")
@@ -208,14 +173,10 @@ def figure(trial, left, right):
     left.set(xlabel=r"step after the boundary, $t-T$", ylabel=r"ratio of learning rates $\tilde\eta_t$",
              title=rf"A factor that stays ($\mu={SETTINGS[0][2]:g}$)")
     left.legend(loc="center right")
-    for translation, color, label in ((one.tapered.without_corrections(), "tab:orange", "plain TEXP"),
-                                      (one.tapered, "tab:blue", "TEXP, buffer corrected"),
-                                      (one.untouched, "tab:green", "EXP-6 schedule")):
-        right.semilogy(steps, np.maximum(one.gap(translation), 1e-17), color=color, lw=1.1, label=label)
-    right.semilogy(steps, one.bound, color="0.5", ls=":", lw=1.2, label="bound on rounding")
+    one.draw(right, ((one.tapered.without_corrections(), "tab:orange", "plain TEXP"),
+                     (one.tapered, "tab:blue", "TEXP, buffer corrected"), (one.untouched, "tab:green", "EXP-6 schedule")))
     right.axvline(BOUNDARY, color="0.6", lw=0.8)
-    right.set(xlabel=rf"step $t$ (the learning rate is halved at {BOUNDARY})", ylabel="distance of directions",
-              ylim=(1e-17, 3), title="Two exact versions, and one that is not")
+    right.set(xlabel=rf"step $t$ (the learning rate is halved at {BOUNDARY})", title="Two exact versions, and one that is not")
     right.legend(loc="center right", bbox_to_anchor=(1.0, 0.56))
 
 

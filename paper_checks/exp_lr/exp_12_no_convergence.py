@@ -61,7 +61,7 @@ QUANTITIES = {
     "logistic: spikes": Quantity(0.0, 0.5, broken=True, bias_source="a count"),
     "logistic: memory of the norm": Quantity(0.0, 0.05, wrong=2 * np.log(RADII[1] / RADII[0]),
                                              bias_source="SGD itself is simulated: there is no discretisation"),
-    "margin to spare: loss": Quantity(0.0, 1e-9, no_control="provisional"),
+    "margin to spare: largest late loss": Quantity(0.0, 1e-9, wrong=Between(low=BN_HIGH)),
 }
 
 
@@ -143,7 +143,7 @@ def measure(trial):
             "squared hinge: spikes": Exact(spikes(hinge.loss.values, BN_LOW, BN_HIGH), 0.0),
             "logistic: spikes": logistic_spikes(pair[1]),
             "logistic: memory of the norm": mean_estimate(memory[0] - memory[1]),
-            "margin to spare: loss": Exact(spare.loss.values[:, -1], 0.0)}
+            "margin to spare: largest late loss": Exact(spare.loss.values[:, spare.loss.shape[1] // 2:].max(1), 0.0)}
 
 
 def broken(trial):
@@ -192,7 +192,8 @@ claim = Claim(
           rf"{CYCLES}$/\eta\lambda$ steps, and without decay; SGD with decay on a batch-normalised linear classifier in "
           rf"$d={DIM}$, {SAMPLES} samples in batches of {BATCH}, squared hinge and logistic",
     proof=exp_lr.by_claim("EXP-12"), quantities=QUANTITIES, measure=measure, broken=broken, figure=figure,
-    control=r"the threshold is $2/h$, that of descent without decay; it is reached as $\|w\|$, not $\|w\|^2$, falls; it spikes "
-            r"once, then the larger norm stays; without decay it spikes too; decay multiplies the factor of a plain quadratic; "
-            "minibatches always have the noise that holds up the norm; only decay moves the norm; it is the logistic loss, not "
-            "the noise at its minimum, that prevents spikes: data on which all batches agree")
+    control=r"the threshold is $2/h$, that of descent without decay; it is reached as $\|w\|$, not $\|w\|^2$, falls; the loss "
+            "spikes once, then the larger norm stays; without decay it spikes too; decay multiplies the factor of a plain "
+            "quadratic; minibatches always have the noise that holds up the norm; the hinge spikes whatever its margin; only "
+            "decay moves the norm; it is the logistic loss, not the noise at its minimum, that prevents spikes: data on which "
+            "all batches agree")
