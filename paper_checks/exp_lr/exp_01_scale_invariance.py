@@ -109,7 +109,7 @@ def figure(trial, ax):
         ax.plot([max(bounds)], [row], "|", color="0.4", ms=9, label="bound on rounding" if row == 0 else None)
     ax.set(xscale="log", yticks=range(len(rows)), yticklabels=[name.replace("_", " ") for name in rows],
            xlabel="largest residual, relative to the largest gradient or curvature",
-           title="Scale-invariant losses, and one whose last layer is trained")
+           title="Four identities, loss by loss")
     ax.legend(loc="center right", bbox_to_anchor=(1, 0.65))
 
 

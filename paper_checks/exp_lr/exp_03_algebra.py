@@ -110,14 +110,14 @@ def figure(trial, left, right):
         left.plot([], [], color=color, lw=2, label=label)
     left.text(*(w + [0.03, 0.02]), "$w$")
     left.set(aspect="equal", xlim=(-0.05, 1.8), ylim=(-0.55, 1.15), xlabel="$w_1$", ylabel="$w_2$",
-             title="Decay is a larger step, scaled down")
+             title="Decay: a larger step, scaled")
     left.legend(loc="upper left")
     (values, bounds), rows = trial.data["largest"], np.arange(len(QUANTITIES))
     right.plot(values, rows, "o", color="tab:blue", label="the identities")
     right.plot(data_of(trial, broken)["largest"][0], rows, "s", color="tab:red", mfc="none", label="control: half the powers")
     right.plot(bounds, rows, "|", color="0.4", ms=12, label="bound on rounding")
     right.set(xscale="log", yticks=rows, yticklabels=list(QUANTITIES), ylim=(-0.6, 4.3),
-              xlabel="largest relative difference", title="Exact on every state and minibatch")
+              xlabel="largest relative difference", title="Exact at every state")
     right.legend(loc="upper center")
 
 

@@ -49,7 +49,7 @@ def figure(trial, left, right):
     right.plot([], [], color="0.4", ls="--", label=r"control: $(1-\eta\lambda)^{-2t}$")
     right.plot([], [], color="0.4", ls=":", label="bound on rounding")
     right.set(xlabel=r"step $t$", ylabel=r"distance of directions $\|\tilde w_t/\|\tilde w_t\|-\hat w_t\|$",
-              ylim=(1e-17, 1e4), title=r"Equal functions ($\eta\lambda=0.01$)")
+              ylim=(1e-17, 1e6), title=r"Equal functions ($\eta\lambda=0.01$)")
     left.legend()
     right.legend(loc="upper center", ncols=2)
 

@@ -139,7 +139,7 @@ def figure(trial, left, right):
     left.axvspan(1, 1.25, color="0.5", alpha=0.2, lw=0)
     left.text(1.125, 0.975, "no positive\nschedule", ha="center")
     left.set(xlabel=r"$\eta\lambda/(1-\sqrt{\mu})^2$", ylabel=r"root $\alpha$", xlim=(-0.02, 1.25),
-             title=r"Two growth rates $\alpha^{-2}$, up to a bound ($\mu=0.9$)")
+             title=r"Two growth rates $\alpha^{-2}$ ($\mu=0.9$)")
     left.legend(loc="center left", bbox_to_anchor=(0.0, 0.5))
     dense = np.linspace(0.05, 0.97, 200)
     right.semilogy(dense, exp_lr.critical_intrinsic_lr(momentum=dense), color="tab:blue", label=r"$(1-\sqrt{\mu})^2$")

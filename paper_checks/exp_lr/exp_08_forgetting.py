@@ -179,7 +179,7 @@ def figure(trial, left, right):
         left.axhline(value, color="0.5", lw=0.8, ls=":")
         left.annotate(name, (1.01, value), xycoords=("axes fraction", "data"), va="center")
     left.set(xlabel=r"step $t$", ylabel=r"$\alpha_t$", ylim=(0.8, 1.05), xlim=(-1, 80),
-             title=r"Every start above $z_2$ ends at $z_1$ ($\mu=0.9$)")
+             title=r"Starts above $z_2$ end at $z_1$ ($\mu=0.9$)")
     left.legend(loc="lower left", bbox_to_anchor=(0.22, 0.0))
     for i, color, label in ((0, "tab:blue", r"$\eta\lambda=0.5\,(1-\sqrt{\mu})^2$"),
                             (4, "tab:purple", r"$\eta\lambda=0.9\,(1-\sqrt{\mu})^2$"),
@@ -188,7 +188,7 @@ def figure(trial, left, right):
         limit = roots(share, mu)[0] if share < 1 else mu**0.5
         right.semilogy(steps, closed_form(*CASES[i]) - limit, color=color, lw=1.2)
         right.semilogy(steps[1::4], found[i][::4] - limit, "o", ms=3.5, mfc="none", color=color, label=label)
-    right.set(xlabel=r"step $t$", ylabel=r"$\alpha_t-z_1$", ylim=(1e-7, 0.3), title=r"by $z_2/z_1$ a step, or like $1/t$")
+    right.set(xlabel=r"step $t$", ylabel=r"$\alpha_t-z_1$", ylim=(1e-7, 0.3), title=r"… by $z_2/z_1$ a step, or like $1/t$")
     right.legend()
 
 

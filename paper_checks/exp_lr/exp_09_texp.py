@@ -172,11 +172,11 @@ def figure(trial, left, right):
     left.axhline(1, color="0.6", lw=0.8, ls=":")
     left.set(xlabel=r"step after the boundary, $t-T$", ylabel=r"ratio of learning rates $\tilde\eta_t$",
              title=rf"A factor that stays ($\mu={SETTINGS[0][2]:g}$)")
-    left.legend(loc="center right")
+    left.legend(loc="upper right", bbox_to_anchor=(1, 0.9))
     one.draw(right, ((one.tapered.without_corrections(), "tab:orange", "plain TEXP"),
                      (one.tapered, "tab:blue", "TEXP, buffer corrected"), (one.untouched, "tab:green", "EXP-6 schedule")))
     right.axvline(BOUNDARY, color="0.6", lw=0.8)
-    right.set(xlabel=rf"step $t$ (the learning rate is halved at {BOUNDARY})", title="Two exact versions, and one that is not")
+    right.set(xlabel=rf"step $t$ (the learning rate is halved at {BOUNDARY})", title="Two are exact, one is not")
     right.legend(loc="center right", bbox_to_anchor=(1.0, 0.56))
 
 

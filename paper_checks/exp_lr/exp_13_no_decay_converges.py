@@ -176,9 +176,9 @@ def figure(trial, left, right):
     left.plot([], [], color="0.4", ls=":", label=r"bound $\bar R$")
     right.plot([], [], color="0.4", ls=":", label=r"bound, $\propto T^{-1/2}$")
     right.plot([], [], color="0.4", ls="--", label=r"control: $\|w\|$ held at 1")
-    left.set(xlabel=r"step $T$", ylabel=r"squared norm $\|w_T\|^2$", ylim=(0.7, 1500), title="The norm grows as far as it must …")
+    left.set(xlabel=r"step $T$", ylabel=r"squared norm $\|w_T\|^2$", ylim=(0.7, 1500), title="The norm grows as it must …")
     right.set(xlabel=r"step $T$", ylabel=r"$\min_{t<T}\|\nabla L(\hat w_t)\|$", ylim=(1e-20, 30),
-              title="… and every learning rate converges")
+              title="… and every rate converges")
     left.legend(loc="upper center", ncols=3)
     right.legend(loc="lower left")
 

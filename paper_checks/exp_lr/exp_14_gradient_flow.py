@@ -112,13 +112,13 @@ def figure(trial, left, right):
     """Left: loss against flow time in few steps. Right: what the steps do, times their number, against the total growth."""
     dense = np.linspace(0, SPAN, 200)
     left.plot(dense, loss_of_flow(dense), color="0.35", lw=1.2, label="gradient flow")
-    for n, marker, color in ((20, "o", "tab:blue"), (80, "s", "tab:orange")):
+    for n, marker, color in ((8, "o", "tab:blue"), (24, "s", "tab:orange")):
         growth = np.exp(TOTALS[-1] / n)
         eta = SPAN * (growth - 1) / (growth**n - 1)
         w = sdt.simulate(sdt.SGD(LOSS, lr=Exponential(eta, growth)), START, n_steps=n, save_every=1).w.values[0]
         time = eta * (growth ** np.arange(n + 1) - 1) / (growth - 1)
         left.plot(time, LOSS.value(w), marker, ms=4, mfc="none", color=color, label=f"{n} steps, growing by $e^{{{TOTALS[-1]:g}}}$")
-    left.set(xlabel=r"flow time $s=\sum\tilde\eta$", ylabel="loss", title="A growing rate is a clock, but for steps of finite length")
+    left.set(xlabel=r"flow time $s=\sum\tilde\eta$", ylabel="loss", title="In flow a growing rate is a clock")
     left.legend()
     growths = np.linspace(0.01, TOTALS[-1], 100)
     curves = np.transpose([growth_and_shift(SPAN / flow_time(t=1.0, lr=1.0, growth_rate=g), g) for g in growths])
@@ -129,7 +129,7 @@ def figure(trial, left, right):
     right.plot([], [], color="0.4", ls="--", label="control: as the constant rate")
     right.plot([], [], "o", ms=5, mfc="none", color="0.4", label=f"{STEPS[-1]} steps")
     right.set(xlabel=r"total growth $\Gamma$ of $\ln\tilde\eta$", ylabel="effect of the steps, times their number",
-              title="What discretisation does depends on the growth")
+              title="Finite steps see the growth")
     right.legend()
 
 

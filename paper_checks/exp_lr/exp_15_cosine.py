@@ -100,12 +100,12 @@ def figure(trial, left, right):
         left.plot(np.arange(n) / n, np.exp(plain.log_decay_free_lr - exact.log_decay_free_lr), color=color, label=name)
     left.axhline(FACTORS[0], color="0.35", lw=1.2, ls="--", label="predicted end")
     left.set(xlabel=r"step $t/T$", ylabel=r"plain tapered over exact rate $\tilde\eta_t$",
-             title=rf"A factor that stays, whatever the shape ($\mu={mu:g}$)")
+             title=rf"A factor that stays ($\mu={mu:g}$)")
     left.legend()
     one = trial.data["runs"]
     one.draw(right, ((one.tapered.without_corrections(), "tab:orange", "tapered cosine, plain"),
                      (one.tapered, "tab:blue", "with the buffer corrected"), (one.untouched, "tab:green", "EXP-6 schedule")))
-    right.set(xlabel=r"step $t$", title="Two exact versions, and one that nearly is")
+    right.set(xlabel=r"step $t$", title="Two are exact, one is not")
     right.legend(loc="center right")
 
 
