@@ -3,8 +3,8 @@ r"""EXP-1: gradient and Hessian of a scale-invariant loss.
 .. math:: L(cw) = L(w)\ (c>0): \qquad \langle\nabla L(w),w\rangle = 0, \quad \nabla L(cw) = c^{-1}\nabla L(w), \quad
           \nabla^2L(cw) = c^{-2}\,\nabla^2L(w), \quad \nabla^2L(w)\,w = -\nabla L(w)
 
-At random points, for every loss of the library that calls itself scale-invariant. A normalised net whose last layer is
-trained too must fail: here the batch-normalised classifier with its gain among the parameters. No clock.
+At random points, for every loss of the library that calls itself scale-invariant. A normalised net whose last layer
+is trained too must fail: here the batch-normalised classifier with its gain among the parameters. No clock.
 """
 
 import numpy as np
@@ -54,7 +54,7 @@ def hessians(loss, w):
 def residuals(loss, unit):
     """What is left of the four statements at points (n, d) on the sphere, and bounds on rounding, (factors, n) each.
 
-    Gradients are measured in units of the largest gradient or curvature met, Hessians in units of the largest curvature.
+    Both in units of the largest gradient or curvature met.
     """
     gradients, curvatures = loss.gradient(unit), hessians(loss, unit)
     size = max(np.linalg.norm(gradients, axis=1).max(), np.linalg.norm(curvatures, axis=(1, 2)).max())

@@ -19,7 +19,8 @@ POINTS = 64  # states a loss and factor: an exact statement needs no more
 FACTORS = (0.3, 0.7, 3.0, 10.0)  # c; no powers of 2, for which floating point is exact
 SHRINKAGES = (0.5, 0.9, 0.99, 0.999)  # rho = 1 − ηλ
 MOMENTUM = 0.9
-QUANTITIES = {name: Quantity(0.0, 1e-8, broken=True) for name in ("commuting", "decay as scaling", "functions", "momentum")}
+NAMES = ("commuting", "decay as scaling", "functions", "momentum")
+QUANTITIES = {name: Quantity(0.0, 1e-8, broken=True) for name in NAMES}
 
 
 class Minibatches:
@@ -71,7 +72,8 @@ def gaps(trial, power):
         # every rounding is a relative error of w or of a term of η∇L; the step is no shorter than ρ‖w‖
         bound = ROUNDINGS * UNIT * (1 + size)
         for c in FACTORS:
-            found["commuting"].append((apart(scaled(on.step(start), c, c**power), on.step(scaled(start, c, c**power))), bound))
+            then, before = scaled(on.step(start), c, c**power), on.step(scaled(start, c, c**power))
+            found["commuting"].append((apart(then, before), bound))
             w, v = on.momentum_step(on.w, on.v, on.lr)
             other = on.momentum_step(c * on.w, on.v / c, c**power * on.lr)
             # the buffer counts among the terms; here w' and v' may be short
@@ -106,15 +108,15 @@ def figure(trial, left, right):
     for start, end, color, label in ((w, direct, "tab:blue", r"$GD^\rho$, rate $\eta$"),
                                      (w, raised, "tab:orange", r"$GD^1$, rate $\eta/\rho$"),
                                      (raised, direct, "tab:green", r"$\Pi_1^\rho$: no function changes")):
-        left.annotate("", xy=end, xytext=start, arrowprops={"arrowstyle": "->", "color": color, "lw": 2})
-        left.plot([], [], color=color, lw=2, label=label)
+        left.quiver(*start, *(end - start), color=color, label=label, angles="xy", scale_units="xy", scale=1, width=0.01)
     left.text(*(w + [0.03, 0.02]), "$w$")
     left.set(aspect="equal", xlim=(-0.05, 1.8), ylim=(-0.55, 1.15), xlabel="$w_1$", ylabel="$w_2$",
              title="Decay: a larger step, scaled")
     left.legend(loc="upper left")
     (values, bounds), rows = trial.data["largest"], np.arange(len(QUANTITIES))
     right.plot(values, rows, "o", color="tab:blue", label="the identities")
-    right.plot(data_of(trial, broken)["largest"][0], rows, "s", color="tab:red", mfc="none", label="control: half the powers")
+    half = data_of(trial, broken)["largest"][0]
+    right.plot(half, rows, "s", color="tab:red", mfc="none", label="control: half the powers")
     right.plot(bounds, rows, "|", color="0.4", ms=12, label="bound on rounding")
     right.set(xscale="log", yticks=rows, yticklabels=list(QUANTITIES), ylim=(-0.6, 4.3),
               xlabel="largest relative difference", title="Exact at every state")
@@ -125,9 +127,10 @@ claim = Claim(
     "EXP-3", "The algebra of updates", paper="exp_lr",
     where="the maps on pairs of weights and learning rate, with which the equivalence is proved",
     statement=r"For a scale-invariant loss and $c,\rho>0$: $\Pi_1^c\Pi_2^{c^2}$ commutes with $GD^1$, and "
-              r"$GD^\rho=\Pi_2^\rho\Pi_1^\rho GD^1\Pi_2^{1/\rho}$. Up to a scaling that the loss does not see, weight decay "
-              r"is multiplication of $\eta$ by $1/\rho$ before the step and by $\rho$ after it.",
-    setup=rf"Single steps on minibatches of three losses in $d={DIM}$ from {POINTS} random states each, "
-          rf"$c$ from {min(FACTORS)} to {max(FACTORS)}, $\rho$ from {min(SHRINKAGES)} to {max(SHRINKAGES)}, $\mu={MOMENTUM}$",
+              r"$GD^\rho=\Pi_2^\rho\Pi_1^\rho GD^1\Pi_2^{1/\rho}$. Up to a scaling that the loss does not see, "
+              r"weight decay is multiplication of $\eta$ by $1/\rho$ before the step and by $\rho$ after it.",
+    setup=f"Single steps on minibatches of three losses in $d={DIM}$ from {POINTS} random states each, $c$ from "
+          rf"{min(FACTORS)} to {max(FACTORS)}, $\rho$ from {min(SHRINKAGES)} to {max(SHRINKAGES)}, "
+          rf"$\mu={MOMENTUM}$",
     proof=exp_lr.by_claim("EXP-3"), quantities=QUANTITIES, measure=measure, broken=broken, figure=figure,
     control=r"half the powers on the learning rate: $\Pi_2^c$ and $\Pi_2^{1/\sqrt\rho}$")

@@ -57,10 +57,11 @@ def figure(trial, left, right):
 claim = Claim(
     "EXP-4", "Weight decay is an exponential learning rate", paper="exp_lr",
     where="the theorem on weight decay and exponential learning rates, its case without momentum",
-    statement=r"For scale-invariant losses, SGD with constant $(\eta,\lambda)$, $\eta\lambda<1$, gives the same functions at "
-              r"every step as SGD without decay at the rates $\tilde\eta_t=\eta(1-\eta\lambda)^{-2t-1}$; the weights obey "
-              r"$\tilde w_t=(1-\eta\lambda)^{-t}w_t$.",
-    setup=rf"{STEPS} steps of SGD on {SETUP}, $(\eta,\lambda)$ = {PAIRS[0]} and {PAIRS[1]}, with decay and without, on the "
-          "same minibatches",
+    statement=r"For scale-invariant losses, SGD with constant $(\eta,\lambda)$, $\eta\lambda<1$, gives the same "
+              "functions at every step as SGD without decay at the rates "
+              r"$\tilde\eta_t=\eta(1-\eta\lambda)^{-2t-1}$; the weights obey $\tilde "
+              r"w_t=(1-\eta\lambda)^{-t}w_t$.",
+    setup=rf"{STEPS} steps of SGD on {SETUP}, $(\eta,\lambda)$ = {PAIRS[0]} and {PAIRS[1]}, with decay and "
+          "without, on the same minibatches",
     proof=exp_lr.by_claim("EXP-4"), quantities=EQUAL, measure=pairs, broken=broken, figure=figure,
     control=r"an exponent off by one: $\tilde\eta_t=\eta(1-\eta\lambda)^{-2t}$")

@@ -3,8 +3,8 @@ r"""EXP-5: with momentum, weight decay is an exponential learning rate and a cha
 .. math:: \alpha^2 - (1+\mu-\eta\lambda)\alpha + \mu = 0: \qquad \tilde\eta_t = \eta\,\alpha^{-2t-1}, \quad
           \tilde w_t = \alpha^{-t}w_t, \qquad \tilde v_0 = v_0 + \frac{\alpha-1}{\eta\alpha}\,w_0
 
-gives the same functions at every step, for either root α, if both are real. The buffer must be changed even if v_0 = 0
-(it is :math:`\tilde w_{-1} = \alpha w_{-1}`). Clock: steps.
+gives the same functions at every step, for either root α, if both are real. The buffer must be changed even if v_0
+= 0 (it is :math:`\tilde w_{-1} = \alpha w_{-1}`). Clock: steps.
 """
 
 import numpy as np
@@ -43,9 +43,10 @@ def figure(trial, left, right):
     """How far the directions part for either root, and without the change of the buffer."""
     firsts = [pair[::len(LOSSES)] for pair in (trial.data["gaps"], data_of(trial, broken)["gaps"])]
     for (triple, root), color, gaps, apart in zip(CASES, ("tab:blue", "tab:orange") * 2, *firsts, strict=True):
-        ax, at = (left, right)[TRIPLES.index(triple)], dict(zip(("lr", "weight_decay", "momentum"), triple, strict=True))
-        draw(ax, gaps, color, rf"{root.name.replace('_', ' ')}, $\alpha={root(**at):.3f}$", apart)
-        ax.set(xlabel=r"step $t$", ylim=(1e-17, 1e9), title=rf"$\mu={triple[2]:g}$, $\eta\lambda={triple[0] * triple[1]:g}$")
+        ax, (lr, decay, mu) = (left, right)[TRIPLES.index(triple)], triple
+        alpha = root(lr=lr, weight_decay=decay, momentum=mu)
+        draw(ax, gaps, color, rf"{root.name.replace('_', ' ')}, $\alpha={alpha:.3f}$", apart)
+        ax.set(xlabel=r"step $t$", ylim=(1e-17, 1e9), title=rf"$\mu={mu:g}$, $\eta\lambda={lr * decay:g}$")
     for ax in (left, right):
         ax.plot([], [], color="0.4", ls="--", label=r"control: $\tilde v_0=v_0$")
         ax.plot([], [], color="0.4", ls=":", label="bound on rounding")
@@ -56,12 +57,12 @@ def figure(trial, left, right):
 claim = Claim(
     "EXP-5", "With momentum: a root of a quadratic, and a changed first buffer", paper="exp_lr",
     where="the theorem on weight decay and exponential learning rates, with momentum",
-    statement=r"For scale-invariant losses, SGD with momentum $\mu$ and constant $(\eta,\lambda)$ gives the same functions "
-              r"as SGD without decay at $\tilde\eta_t=\eta\alpha^{-2t-1}$, α either root of "
-              r"$x^2-(1+\mu-\eta\lambda)x+\mu$, from $\tilde w_0=w_0$, $\tilde v_0=v_0+(\alpha-1)w_0/(\eta\alpha)$; and "
-              r"$\tilde w_t=\alpha^{-t}w_t$.",
-    setup=rf"{STEPS} steps of SGD on {SETUP}, $(\eta,\lambda,\mu)$ = {TRIPLES[0]} and {TRIPLES[1]}, with decay and without, "
-          "on the same minibatches",
+    statement=r"For scale-invariant losses, SGD with momentum $\mu$ and constant $(\eta,\lambda)$ gives the same "
+              r"functions as SGD without decay at $\tilde\eta_t=\eta\alpha^{-2t-1}$, α either root of "
+              r"$x^2-(1+\mu-\eta\lambda)x+\mu$, from $\tilde w_0=w_0$, $\tilde "
+              r"v_0=v_0+(\alpha-1)w_0/(\eta\alpha)$; and $\tilde w_t=\alpha^{-t}w_t$.",
+    setup=rf"{STEPS} steps of SGD on {SETUP}, $(\eta,\lambda,\mu)$ = {TRIPLES[0]} and {TRIPLES[1]}, with decay "
+          "and without, on the same minibatches",
     proof=[exp_lr.exponential_lr, exp_lr.smaller_root, exp_lr.buffer_tilt, exp_lr.start_buffer],
     quantities=EQUAL, measure=pairs, broken=broken, figure=figure,
     control=r"the buffer at the start left as it is: $\tilde v_0=v_0$")

@@ -45,7 +45,7 @@ def translated(lr, decay, momentum):
 
 
 def without_ratio(lr, decay, momentum):
-    """What the recursion gives with η_{t−1}/η_{t−2} left out; the exponential schedule where it is right (constant η, λ)."""
+    """The recursion with η_{t−1}/η_{t−2} left out; for constant η, λ, where that is right, the exponential schedule."""
     log_scale = [0.0]
     constant = np.ptp(lr) == np.ptp(decay) == 0
     alpha = exp_lr.larger_root(lr=lr[0], weight_decay=decay[0], momentum=momentum) if constant else 1.0
@@ -105,12 +105,12 @@ def figure(trial, left, right):
 claim = Claim(
     "EXP-6", "Every schedule has an equivalent without weight decay", paper="exp_lr",
     where="the equivalence for schedules of learning rate and weight decay that change at every step",
-    statement=r"For scale-invariant losses and any $(\eta_t,\lambda_t)$, with $\alpha_0=1$ and $\alpha_t=1-\eta_{t-1}"
-              r"\lambda_{t-1}+(\eta_{t-1}/\eta_{t-2})\mu(1-1/\alpha_{t-1})>0$, SGD without decay at "
-              r"$\tilde\eta_t=P_tP_{t+1}\eta_t$, $P_t=\prod_{i\leq t}\alpha_i^{-1}$, from the same weights and buffer gives "
-              r"the same functions; $\tilde w_t=P_tw_t$.",
-    setup=rf"{STEPS} steps of SGD on {SETUP}; six schedules of $\eta$ and $\lambda$, $\mu={MOMENTUM}$ or random, with decay "
-          "and without, on the same minibatches",
+    statement=r"For scale-invariant losses and any $(\eta_t,\lambda_t)$, with $\alpha_0=1$ and "
+              r"$\alpha_t=1-\eta_{t-1}\lambda_{t-1}+(\eta_{t-1}/\eta_{t-2})\mu(1-1/\alpha_{t-1})>0$, SGD without "
+              r"decay at $\tilde\eta_t=P_tP_{t+1}\eta_t$, $P_t=\prod_{i\leq t}\alpha_i^{-1}$, from the same "
+              r"weights and buffer gives the same functions; $\tilde w_t=P_tw_t$.",
+    setup=rf"{STEPS} steps of SGD on {SETUP}; six schedules of $\eta$ and $\lambda$, $\mu={MOMENTUM}$ or random, "
+          "with decay and without, on the same minibatches",
     proof=exp_lr.by_claim("EXP-6"), quantities=QUANTITIES, measure=measure, broken=broken, figure=figure,
     control=r"the ratio $\eta_{t-1}/\eta_{t-2}$ left out, as if the learning rate were constant; where it is, the "
-            r"exponential schedule of its root from the first step on, with the buffer as it is")
+            "exponential schedule of its root from the first step on, with the buffer as it is")

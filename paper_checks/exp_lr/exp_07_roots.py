@@ -3,9 +3,9 @@ r"""EXP-7: the growth rates of the exponential schedule are the roots of a quadr
 .. math:: z^2-(1+\mu-x)z+\mu = 0, \quad x=\eta\lambda: \qquad 0<z_2\le\sqrt{\mu}\le z_1\le1 \iff x\le(1-\sqrt{\mu})^2, \qquad
           z_1 = 1-\frac{x}{1-\mu}-\frac{\mu x^2}{(1-\mu)^3}+O(x^3), \qquad \frac{x}{1-\mu}\le 1-z_1 .
 
-z^k are the weights of SGD with decay where the gradient is 0. So the roots are read off such runs: two starts give the
-sum and the product of the roots. Beyond the bound weights change their sign, and no positive factor undoes that.
-Clock: steps.
+z^k are the weights of SGD with decay where the gradient is 0. So the roots are read off such runs: two starts give
+the sum and the product of the roots. Beyond the bound weights change their sign, and no positive factor undoes
+that. Clock: steps.
 """
 
 import numpy as np
@@ -20,11 +20,11 @@ FLAT = sdt.losses.Quadratic([0.0, 0.0])  # gradient 0: only decay and momentum m
 LR = 0.5
 MOMENTA = np.array([0.1, 0.5, 0.9, 0.95])
 SHARES = (1e-3, 1e-2, 0.1, 0.5, 0.9)  # of the largest x with positive roots
-BEYOND = (1.001, 1.5, 3.5)  # there the roots are complex for all MOMENTA; (1+√μ)² is further away by a factor of 3.7 or more
+BEYOND = (1.001, 1.5, 3.5)  # there the roots are complex for all MOMENTA: (1+√μ)² is 3.7 times as far or more
 SMALL = 0.01  # y = x/(1−μ)² for the third-order term
 UNIT = np.finfo(float).eps / 2
-# Sum and product come from two steps of eight roundings each, of numbers below 2, and a quotient; a root feels an error of
-# either over the distance of the roots.
+# Sum and product come from two steps of eight roundings each, of numbers below 2, and a quotient; a root feels an
+# error of either over the distance of the roots.
 ROUNDINGS = 64
 
 EDGE = exp_lr.critical_intrinsic_lr(momentum=MOMENTA)
@@ -34,15 +34,16 @@ ABOVE = [(1.1 * (1 + mu**0.5) ** 2, mu) for mu in MOMENTA]
 OUTSIDE = [case for pair in zip(COMPLEX[::len(BEYOND)], ABOVE, strict=True) for case in pair]
 AT = {"lr": LR, "weight_decay": X / LR, "momentum": MU}
 
-# What leading orders, and habits from quadratics with one sign, would say: the third-order term as the next one of a
-# geometric series, μ²x³/(1−μ)^5; 1 − z1 below its tangent; complex roots by their real part; any real roots for good ones.
+# What leading orders, and habits from quadratics with one sign, would say: the third-order term as the next one of
+# a geometric series, μ²x³/(1−μ)^5; 1 − z1 below its tangent; complex roots by their real part; any real roots for
+# good ones.
 QUANTITIES = {
     "larger root": Quantity(exp_lr.larger_root(**AT), 1e-8, wrong=1 - X / (1 - MU)),
     "smaller root": Quantity(exp_lr.smaller_root(**AT), 1e-8, wrong=MU),
     "largest x": Quantity(EDGE, Relative(1e-3), wrong=(1 - MOMENTA) ** 2 / 4,
                           bias_source="the interval of the bisection, and sign changes after the last step of a run"),
     "third-order remainder": Quantity(1.0, 0.01, wrong=MOMENTA / (1 + MOMENTA),
-                                      bias_source="the next order of the expansion, by the Narayana numbers, and rounding"),
+                                      bias_source="the next order, by the Narayana numbers, and rounding"),
     "(1-z1)(1-mu)/x": Quantity(Between(low=1.0), 1e-6, wrong=Between(high=1 - 1e-5)),
     "beyond: |root|^2/mu": Quantity(1.0, 1e-8, wrong=[(1 + mu - x) ** 2 / (4 * mu) for x, mu in COMPLEX]),
     "above: larger root": Quantity(Between(high=0.0), 1e-8, wrong=Between(low=1e-3)),
@@ -58,7 +59,7 @@ def weights(x, mu, n_steps, start, kick):
 
 
 def roots_of(x, mu):
-    """Both roots, the larger first, of the recursion w_{k+1} = s w_k − p w_{k−1} that a run obeys; a bound on rounding."""
+    """Both roots, the larger first, of the recursion w_{k+1} = s w_k − p w_{k−1} of a run; a bound on rounding."""
     # one coordinate starts with a buffer alone: w_0 = 0, so s = w_2/w_1; the other has w_0 = 1: p = s w_1 − w_2
     w = weights(x, mu, 2, (0.0, 1.0), (-1.0, 0.0))
     total = w[2, 0] / w[1, 0]
@@ -67,7 +68,7 @@ def roots_of(x, mu):
 
 
 def critical(mu):
-    """The largest x at which a weight that starts with no buffer keeps its sign, by bisection; how far it may be off."""
+    """The largest x at which a weight without a first buffer keeps its sign, by bisection; how far it may be off."""
     n_steps = int(700 / abs(np.log(mu**0.5)))  # further on the weights are below the smallest float
     low, high = 1e-5, 0.9
     while high / low > 1.0002:
@@ -79,7 +80,7 @@ def critical(mu):
 
 
 def remainder(mu):
-    """(expansion − z1) over μ(1+μ)x³/(1−μ)^5, freed of its first correction: 2 r(y/2) − r(y); and how far it may be off."""
+    """(expansion − z1) over μ(1+μ)x³/(1−μ)^5, extrapolated: 2 r(y/2) − r(y); and how far it may be off."""
     r, loss = [], []
     for y in (SMALL, SMALL / 2):
         x = y * (1 - mu) ** 2
@@ -87,8 +88,8 @@ def remainder(mu):
         term = mu * (1 + mu) * x**3 / (1 - mu) ** 5
         r.append((exp_lr.larger_root_expansion(lr=LR, weight_decay=x / LR, momentum=mu) - roots[0].real) / term)
         loss.append(bound / term)
-    # r = 1 + a y + b y² + …, b <= 7 and the next one <= 21 for μ <= 1 (Narayana numbers), so 2 r(y/2) − r(y) is off by
-    # b y²/2 + … <= 4 y²
+    # r = 1 + a y + b y² + …, b <= 7 and the next one <= 21 for μ <= 1 (Narayana numbers), so 2 r(y/2) − r(y) is off
+    # by b y²/2 + … <= 4 y²
     return 2 * r[1] - r[0], 4 * SMALL**2 + 2 * loss[1] + loss[0]
 
 
@@ -154,12 +155,14 @@ claim = Claim(
     "EXP-7", "The roots, and where no exponential schedule exists", paper="exp_lr",
     where="the quadratic of the theorem with momentum: its roots, and the condition for them to be real",
     statement=r"For $0<\mu<1$ and $x=\eta\lambda\ge0$ the roots of $z^2-(1+\mu-x)z+\mu$ are positive iff "
-              r"$x\le(1-\sqrt{\mu})^2$; then $0<z_2\le\sqrt{\mu}\le z_1\le1$, $z_1=1-x/(1-\mu)-\mu x^2/(1-\mu)^3+O(x^3)$ "
-              r"and $x/(1-\mu)\le1-z_1$. Between $(1\mp\sqrt{\mu})^2$ they are complex, above negative: no positive "
-              r"exponential schedule exists, and the translator refuses by this name.",
-    setup=r"SGD with decay and momentum where the gradient is 0, two steps for the roots and thousands for the bound on $x$; "
-          rf"$\mu$ = {', '.join(map(str, MOMENTA))}, $x$ from {min(SHARES):g} to {max(SHARES)} of the bound, and beyond",
+              r"$x\le(1-\sqrt{\mu})^2$; then $0<z_2\le\sqrt{\mu}\le z_1\le1$, $z_1=1-x/(1-\mu)-\mu "
+              r"x^2/(1-\mu)^3+O(x^3)$ and $x/(1-\mu)\le1-z_1$. Between $(1\mp\sqrt{\mu})^2$ they are complex, "
+              "above negative: no positive exponential schedule exists, and the translator refuses by this name.",
+    setup="SGD with decay and momentum where the gradient is 0, two steps for the roots and thousands for the "
+          rf"bound on $x$; $\mu$ = {', '.join(map(str, MOMENTA))}, $x$ from {min(SHARES):g} to {max(SHARES)} of "
+          "the bound, and beyond",
     proof=exp_lr.by_claim("EXP-7"), quantities=QUANTITIES, measure=measure, figure=figure,
-    control=r"the leading order in $1-\mu$ and $x$ for the truth: the bound $(1-\mu)^2/4$, $z_1=1-\eta\lambda/(1-\mu)$, "
-            r"$z_2=\mu$, a geometric series for the rest, so that $1-z_1$ is below its tangent; and a schedule exists wherever "
-            r"the roots are real, those beyond the bound being as large as their real part")
+    control=r"the leading order in $1-\mu$ and $x$ for the truth: the bound $(1-\mu)^2/4$, "
+            r"$z_1=1-\eta\lambda/(1-\mu)$, $z_2=\mu$, a geometric series for the rest, so that $1-z_1$ is below "
+            "its tangent; and a schedule exists wherever the roots are real, those beyond the bound being as "
+            "large as their real part")

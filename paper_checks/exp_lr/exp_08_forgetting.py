@@ -4,9 +4,10 @@ r"""EXP-8: the growth factor of the equivalent schedule forgets how it was start
           \frac{\alpha_t-z_1}{\alpha_t-z_2} = \Bigl(\frac{z_2}{z_1}\Bigr)^{t}\frac{\alpha_0-z_1}{\alpha_0-z_2}, \qquad
           z_1=z_2: \ \frac{1}{\alpha_t-\sqrt{\mu}} = \frac{1}{\alpha_0-\sqrt{\mu}}+\frac{t}{\sqrt{\mu}} .
 
-A start below z2 runs to α ≤ 0, and complex roots, √μ e^{±iθ}, turn α by θ a step for ever. Where the gradient is 0, α_t
-is w_t/w_{t−1}: so it is seen in a run. And the schedule made of the closed form must do on minibatches what decay does.
-The paper needs only that α_t tends to z1; the law of forgetting follows from its recursion. Clock: steps.
+A start below z2 runs to α ≤ 0, and complex roots, √μ e^{±iθ}, turn α by θ a step for ever. Where the gradient is 0,
+α_t is w_t/w_{t−1}: so it is seen in a run. And the schedule made of the closed form must do on minibatches what
+decay does. The paper needs only that α_t tends to z1; the law of forgetting follows from its recursion. Clock:
+steps.
 """
 
 import numpy as np
@@ -42,8 +43,8 @@ def between(share, mu):
 
 
 # (share, momentum, start)
-CASES = ((0.5, 0.9, 1.0), (0.5, 0.9, 1.2), (0.5, 0.9, between(0.5, 0.9)), (0.5, 0.5, 1.0), (0.9, 0.9, 1.0), (1.0, 0.9, 1.0),
-         (1.0, 0.5, 1.0))
+CASES = ((0.5, 0.9, 1.0), (0.5, 0.9, 1.2), (0.5, 0.9, between(0.5, 0.9)), (0.5, 0.5, 1.0), (0.9, 0.9, 1.0),
+         (1.0, 0.9, 1.0), (1.0, 0.5, 1.0))
 APART = [case for case in CASES if case[0] < 1]
 # the first two have complex roots, the others start below z2
 RUNAWAYS = ((1.5, 0.9, 1.0), (1.1, 0.5, 1.0), (0.5, 0.9, 0.9), (0.3, 0.5, 0.5))
@@ -111,8 +112,8 @@ def rounding(alpha, share, mu, first):
         bound = mu / before**2 * bound + ROUNDINGS * UNIT * (1 + 1 / before)
         bounds.append(2 * bound)  # the closed form is rounded too
         before = value
-    # where the roots meet, a rounding of the discriminant moves them by its root; it is felt as a relative change of η λ,
-    # 8 roundings a step, and sums up undiminished
+    # where the roots meet, a rounding of the discriminant moves them by its root; it is felt as a relative change
+    # of η λ, 8 roundings a step, and sums up undiminished
     return np.array(bounds) + (STEPS * 8 * UNIT if share == 1 else 0.0)
 
 
@@ -195,13 +196,13 @@ def figure(trial, left, right):
 claim = Claim(
     "EXP-8", "The recursion forgets its start", paper="exp_lr", extension=True,
     where="the recursion of the equivalence for every schedule, at constant learning rate and decay",
-    statement=r"For constant $\eta,\lambda$ the recursion of EXP-6 is a Möbius map: $(\alpha_t-z_1)/(\alpha_t-z_2)$ shrinks "
-              r"by $z_2/z_1$ a step. At the double root forgetting is algebraic, "
-              r"$1/(\alpha_t-\sqrt{\mu})=1/(\alpha_0-\sqrt{\mu})+t/\sqrt{\mu}$; a start below $z_2$ runs to $\alpha\le0$; "
-              r"complex roots never forget.",
-    setup=rf"SGD with decay and momentum where the gradient is 0 for {STEPS} or {LONGEST} steps, $\mu$ = 0.9 and 0.5; then "
-          r"on minibatches of Rayleigh quotients beside the schedule without decay",
+    statement=r"For constant $\eta,\lambda$ the recursion of EXP-6 is a Möbius map: "
+              r"$(\alpha_t-z_1)/(\alpha_t-z_2)$ shrinks by $z_2/z_1$ a step. At the double root forgetting is "
+              r"algebraic, $1/(\alpha_t-\sqrt{\mu})=1/(\alpha_0-\sqrt{\mu})+t/\sqrt{\mu}$; a start below $z_2$ "
+              r"runs to $\alpha\le0$; complex roots never forget.",
+    setup=rf"SGD with decay and momentum where the gradient is 0 for {STEPS} or {LONGEST} steps, $\mu$ = 0.9 and "
+          "0.5; then on minibatches of Rayleigh quotients beside the schedule without decay",
     proof=exp_lr.by_claim("EXP-8"), quantities=QUANTITIES, measure=measure, broken=broken, figure=figure,
-    control=r"the map linearised: $\alpha_t-z_1$ itself shrinks by $z_2/z_1$ a step, below $z_2$ it grows by $z_1/z_2$, and "
-            r"complex roots turn by $\pi$; to leading order in $\eta\lambda$ the rate is $\mu$; only complex roots are refused; "
-            r"the exponential schedule will do from the first step on")
+    control=r"the map linearised: $\alpha_t-z_1$ itself shrinks by $z_2/z_1$ a step, below $z_2$ it grows by "
+            r"$z_1/z_2$, and complex roots turn by $\pi$; to leading order in $\eta\lambda$ the rate is $\mu$; "
+            "only complex roots are refused; the exponential schedule will do from the first step on")

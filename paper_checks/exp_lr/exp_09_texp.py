@@ -4,10 +4,10 @@ r"""EXP-9: step decay is the tapered exponential schedule (TEXP), up to the buff
           \frac{\tilde\eta_T}{\tilde\eta_{T-1}} = \frac{\eta_I}{\eta_{I-1}}\,\alpha_I^{-1}\alpha_{I-1}^{-1}, \qquad
           \alpha_I = z_1(\eta_I\lambda) .
 
-Exact without momentum. With momentum there are two exact versions: the schedule of EXP-6 with untouched buffers, or TEXP
-with ṽ_T += [(1 − 1/α_I)/η_I − (1 − 1/α_{I−1})/η_{I−1}] w̃_T/P_T². Plain TEXP is neither: the error of its growth factor
-dies out by z2/z1 a step, but its rate keeps the factor [(α_{T+1} − z2)/(z1 − z2)]² (an extension: the paper neglects it).
-The missing correction −cw̃_T/P_T² moves w̃ along itself by
+Exact without momentum. With momentum there are two exact versions: the schedule of EXP-6 with untouched buffers, or
+TEXP with ṽ_T += [(1 − 1/α_I)/η_I − (1 − 1/α_{I−1})/η_{I−1}] w̃_T/P_T². Plain TEXP is neither: the error of its
+growth factor dies out by z2/z1 a step, but its rate keeps the factor [(α_{T+1} − z2)/(z1 − z2)]² (an extension: the
+paper neglects it). The missing correction −cw̃_T/P_T² moves w̃ along itself by
 
 .. math:: 1+\varepsilon, \qquad \varepsilon = c\,\eta_I\,z_2\sum_j (z_2/z_1)^j = \frac{c\,\eta_I\,\mu}{z_1-z_2}
           = 1-\frac{\alpha_{T+1}-z_2}{z_1-z_2},
@@ -39,13 +39,13 @@ WITHOUT_MOMENTUM = (0.05, 0.05, 0.0)
 # Second part: an ensemble with gradients of pure noise (the setting of ILR-3), started at the boundary.
 DIM, SCALE, MOMENTUM, LR = 16, 0.5, 0.9, 0.1
 PURE_NOISE = sdt.losses.RayleighQuotient([0.0] * DIM, noise=sdt.noises.Tangent(SCALE))
-# y = η_Iλ/(1−μ)² is a quarter of the ratio of the fast clock to the slow one: to leading order in y the offset is there at
-# once and fades slowly. The bias at y is bounded from the run at 2y, and is a few y; at the times 1 and 2 of the slow clock
-# the fast one has left e^{−1/(4y)} < 4e-6 of α − z1.
+# y = η_Iλ/(1−μ)² is a quarter of the ratio of the fast clock to the slow one: to leading order in y the offset is
+# there at once and fades slowly. The bias at y is bounded from the run at 2y, and is a few y; at the times 1 and 2
+# of the slow clock the fast one has left e^{−1/(4y)} < 4e-6 of α − z1.
 SMALL_Y = 0.01
 TIMES = np.array([1.0, 2.0])
-# Both runs see the same noise, so a ratio of their norms varies by a few per cent of ε only: with 200 paths (50 in quick
-# mode) z·se is below 1 % (2 %), small beside the bias.
+# Both runs see the same noise, so a ratio of their norms varies by a few per cent of ε only: with 200 paths (50 in
+# quick mode) z·se is below 1 % (2 %), small beside the bias.
 ENSEMBLE = 200
 
 
@@ -98,8 +98,8 @@ def measure(trial):
     return {"TEXP without momentum": worst(without, lambda one: one.tapered),
             "EXP-6 schedule": worst(with_momentum, lambda one: one.untouched),
             "TEXP, buffer corrected": worst(with_momentum, lambda one: one.tapered),
-            # α is known to a few roundings, 1e-4 away from z1; the factor is a product of STEPS quotients, twice, less what
-            # is still to come, (z2/z1)^250 < 1e-8
+            # α is known to a few roundings, 1e-4 away from z1; the factor is a product of STEPS quotients, twice,
+            # less what is still to come, (z2/z1)^250 < 1e-8
             "fading of the growth factor": Exact(np.array(rates), 64 * UNIT / 1e-4),
             "permanent factor": Exact(np.array(factors), 16 * STEPS * UNIT + 1e-8),
             **{name: step_halving(coarse, fine, order=1) for name, coarse, fine in zip(
@@ -183,16 +183,17 @@ def figure(trial, left, right):
 claim = Claim(
     "EXP-9", "Step decay is a tapered exponential schedule", paper="exp_lr",
     where="the tapered exponential schedule that stands for step decay; its permanent factor is an extension",
-    statement=r"Step decay with weight decay gives the functions of TEXP, which multiplies by $\alpha_I^{-2}$ a step and by "
-              r"$(\eta_I/\eta_{I-1})\alpha_I^{-1}\alpha_{I-1}^{-1}$ at a boundary: exactly for $\mu=0$, and for $\mu>0$ "
-              r"with one buffer correction a boundary; the schedule of EXP-6 is exact with none. Extension: plain TEXP "
-              r"forgets the error of its growth factor by $z_2/z_1$ a step, keeps the factor "
-              r"$[(\alpha_{T+1}-z_2)/(z_1-z_2)]^2$, and displaces $w$ along itself, which fades at the rate "
-              r"$-4\ln z_1\approx4\eta\lambda/(1-\mu)$ only.",
-    setup=rf"SGD on minibatches of Rayleigh quotients, $\eta$ halved at step {BOUNDARY} of {STEPS}, $\mu$ = 0.9, 0.5 and 0; "
-          rf"for the offset pure tangent noise in $d={DIM}$, {ENSEMBLE} paths, $\eta={LR}$, $\mu={MOMENTUM}$",
+    statement=r"Step decay with weight decay gives the functions of TEXP, which multiplies by $\alpha_I^{-2}$ a "
+              r"step and by $(\eta_I/\eta_{I-1})\alpha_I^{-1}\alpha_{I-1}^{-1}$ at a boundary: exactly for "
+              r"$\mu=0$, and for $\mu>0$ with one buffer correction a boundary; the schedule of EXP-6 is exact "
+              "with none. Extension: plain TEXP forgets the error of its growth factor by $z_2/z_1$ a step, keeps "
+              r"the factor $[(\alpha_{T+1}-z_2)/(z_1-z_2)]^2$, and displaces $w$ along itself, which fades at the "
+              r"rate $-4\ln z_1\approx4\eta\lambda/(1-\mu)$ only.",
+    setup=rf"SGD on minibatches of Rayleigh quotients, $\eta$ halved at step {BOUNDARY} of {STEPS}, $\mu$ = 0.9, "
+          rf"0.5 and 0; for the offset pure tangent noise in $d={DIM}$, {ENSEMBLE} paths, $\eta={LR}$, "
+          rf"$\mu={MOMENTUM}$",
     proof=proof, quantities=QUANTITIES, measure=measure, broken=broken, figure=figure,
-    control=r"the factor $(\eta_I/\eta_{I-1})\alpha_I^{-2}$ at the boundary; EXP-6 from the root with the first buffer as it "
-            "is; plain TEXP, which skips the buffer correction, is exact with momentum too; its growth factor fades at the "
-            r"rate $\mu$, its rate keeps the factor without the square; $w$ has no offset, or one that fades at the rate "
-            r"$-2\ln z_1$ of $\|w\|^2$")
+    control=r"the factor $(\eta_I/\eta_{I-1})\alpha_I^{-2}$ at the boundary; EXP-6 from the root with the first "
+            "buffer as it is; plain TEXP, which skips the buffer correction, is exact with momentum too; its "
+            r"growth factor fades at the rate $\mu$, its rate keeps the factor without the square; $w$ has no "
+            r"offset, or one that fades at the rate $-2\ln z_1$ of $\|w\|^2$")

@@ -3,9 +3,9 @@ r"""EXP-11: one drop of an exponential learning rate is forgotten; only the grow
 .. math:: \tilde\eta_t = \eta\,\alpha^{-2t-1}\ (t<T), \quad \tilde\eta_t/C\ (t\ge T): \qquad
           \frac{\eta_e(T+s)}{\eta_e^*} = \bigl[1+(C^2-1)\,e^{-4\lambda_es}\bigr]^{-1/2}
 
-where η_e = η̃_t/‖w̃_t‖² is the effective learning rate and λ_e = ηλ that of the equivalent run with decay, in the setting
-of ILR-3; with momentum λ_e/(1−μ), to leading order. SGD without decay is run from equilibrium at a λ_e and at twice that,
-on the same times 4λ_es; the difference bounds what is left, of order λ_e. Clock: steps.
+where η_e = η̃_t/‖w̃_t‖² is the effective learning rate and λ_e = ηλ that of the equivalent run with decay, in the
+setting of ILR-3; with momentum λ_e/(1−μ), to leading order. SGD without decay is run from equilibrium at a λ_e and
+at twice that, on the same times 4λ_es; the difference bounds what is left, of order λ_e. Clock: steps.
 """
 
 import numpy as np
@@ -23,14 +23,14 @@ DIM, SCALE, LR = 16, 0.5, 0.1
 LOSS = sdt.losses.RayleighQuotient([0.0] * DIM, noise=sdt.noises.Tangent(SCALE))
 TRACE = SCALE**2 * (DIM - 1)
 MOMENTA = {"no momentum": 0.0, "momentum 0.9": 0.9}
-# λ_e/(1−μ) of the fine run, 2 RATE of the coarse one: a relative bias of order RATE/(1−μ), 1 %, at 0.9. A unit of the clock
-# below is 1/(4 RATE) = 250 steps and 125.
+# λ_e/(1−μ) of the fine run, 2 RATE of the coarse one: a relative bias of order RATE/(1−μ), 1 %, at 0.9. A unit of
+# the clock below is 1/(4 RATE) = 250 steps and 125.
 RATE = 0.001
 DROP = 4.0  # C
 POINTS = np.array([1.0, 2.0, 3.0, 4.0, 6.0])  # 4λ_e s/(1−μ): half of the drop is undone at ln(15/3) = 1.6
 WARM = 2  # on the same clock, before the drop: the norm starts at its equilibrium, to order λ_e
-# The norm fluctuates by (λ_e/(d−1))^{1/2} = 0.8 %, with momentum by 3 %, and the measured bias by 1.25·3^{1/2} of that besides:
-# 800 paths (200 in quick mode) leave z·se below 1.5 % (3 %) of all, next to the bias.
+# The norm fluctuates by (λ_e/(d−1))^{1/2} = 0.8 %, with momentum by 3 %, and the measured bias by 1.25·3^{1/2} of
+# that besides: 800 paths (200 in quick mode) leave z·se below 1.5 % (3 %) of all, next to the bias.
 PATHS = 800
 
 FORGOTTEN = exp_lr.effective_lr_after_single_drop(t=POINTS / 4, drop_factor=DROP, intrinsic_lr=1.0)
@@ -103,11 +103,12 @@ def figure(trial, ax):
 claim = Claim(
     "EXP-11", "A single drop is forgotten", paper="exp_lr",
     where="the experiment on an instant drop of the learning rate against a change of its growth rate",
-    statement=r"Dividing an exponential learning rate once by $C$, its growth rate unchanged, changes the effective learning "
-              r"rate for $O(1/\lambda_e)$ steps only: $\eta_e/\eta_e^*=[1+(C^2-1)e^{-4\lambda_es}]^{-1/2}$ in the setting of "
-              r"ILR-3, with $\lambda_e/(1-\mu)$ for $\lambda_e$ where there is momentum (leading order). What lasts is a "
-              r"change of the growth rate.",
-    setup=rf"SGD without decay, pure tangent noise in $d={DIM}$, {PATHS} paths from equilibrium; the growing rate is divided "
-          rf"by {DROP:g}; $\mu=0$ and $0.9$, $\lambda_e/(1-\mu)={RATE}$ and ${2 * RATE}$",
-    proof=[*exp_lr.by_claim("EXP-11"), exp_lr.norm_forgetting_rate], quantities=QUANTITIES, measure=measure, broken=broken,
-    figure=figure, control="the growth rate falls with the learning rate, as in a step decay with weight decay")
+    statement="Dividing an exponential learning rate once by $C$, its growth rate unchanged, changes the "
+              r"effective learning rate for $O(1/\lambda_e)$ steps only: "
+              r"$\eta_e/\eta_e^*=[1+(C^2-1)e^{-4\lambda_es}]^{-1/2}$ in the setting of ILR-3, with "
+              r"$\lambda_e/(1-\mu)$ for $\lambda_e$ where there is momentum (leading order). What lasts is a "
+              "change of the growth rate.",
+    setup=f"SGD without decay, pure tangent noise in $d={DIM}$, {PATHS} paths from equilibrium; the growing rate "
+          rf"is divided by {DROP:g}; $\mu=0$ and $0.9$, $\lambda_e/(1-\mu)={RATE}$ and ${2 * RATE}$",
+    proof=[*exp_lr.by_claim("EXP-11"), exp_lr.norm_forgetting_rate], quantities=QUANTITIES, measure=measure,
+    broken=broken, figure=figure, control="the growth rate falls with the learning rate, as in a step decay with weight decay")

@@ -3,15 +3,16 @@ r"""EXP-12: normalisation and weight decay together do not converge.
 .. math:: L = \frac{x^2}{x^2+y^2}: \quad \frac{x}{y} \mapsto \Bigl(1-\frac{2u}{1-\eta\lambda}\Bigr)\frac{x}{y}, \quad
           u = \frac{\eta}{r^2} \mapsto \frac{u}{(1-\eta\lambda)^2} \quad\text{near } x = 0
 
-so the minimum repels once u > 1 − ηλ (2(1−ηλ)/h in general), however small η; the tiny x/y grows back, the loss spikes, the
-norm jumps, and so on. (To leading order x/y is back where u = 6.3: ∫ ln|1−2u| du/u, from 0, is 0 there; that is 0.92/λ_e
-steps after the threshold, whatever u was at first.) Without decay, or without normalisation, descent converges.
+so the minimum repels once u > 1 − ηλ (2(1−ηλ)/h in general), however small η; the tiny x/y grows back, the loss
+spikes, the norm jumps, and so on. (To leading order x/y is back where u = 6.3: ∫ ln|1−2u| du/u, from 0, is 0 there;
+that is 0.92/λ_e steps after the threshold, whatever u was at first.) Without decay, or without normalisation,
+descent converges.
 
 Of a batch-normalised linear classifier on separable data the same is true if all batches are content at an isolated
-minimum. For the squared hinge that is where its margin equals the gain: batch normalisation holds the mean of (y_iκu_i)² at
-κ², so no loss means y_iκu_i = κ for all i. If the gradients of the batches differ at the minimum, noise holds up the norm
-(ILR-4) and there need be no spikes. And a margin with room to spare has an interior where every gradient is 0: nothing
-moves any more but the norm. Clock: steps.
+minimum. For the squared hinge that is where its margin equals the gain: batch normalisation holds the mean of
+(y_iκu_i)² at κ², so no loss means y_iκu_i = κ for all i. If the gradients of the batches differ at the minimum,
+noise holds up the norm (ILR-4) and there need be no spikes. And a margin with room to spare has an interior where
+every gradient is 0: nothing moves any more but the norm. Clock: steps.
 """
 
 import numpy as np
@@ -24,8 +25,8 @@ from sdetheory.theory import exp_lr
 
 TOY, PLAIN = sdt.losses.toy_fraction(), sdt.losses.Quadratic([1.0, 0.5])
 LR = 0.01  # u starts at 0.01: the norm is a hundred times too large to be unstable
-# λ_e: on the way to the threshold x/y falls by exp(−π²/(8 λ_e)) at most (∫_0^1 ln|1−2u| du/u = −π²/4, over 2λ_e): by 1e-54
-# at 0.01, and its square is far above underflow too
+# λ_e: on the way to the threshold x/y falls by exp(−π²/(8 λ_e)) at most (∫_0^1 ln|1−2u| du/u = −π²/4, over 2λ_e):
+# by 1e-54 at 0.01, and its square is far above underflow too
 RATES = (0.05, 0.02, 0.01)
 STARTS = 24  # the statements are about each path
 CYCLES = 30  # steps of a run, in units of 1/λ_e: a cycle takes about 1.2
@@ -41,8 +42,8 @@ SPREAD = np.column_stack([LABELS * (1 + 0.5 * _DATA.uniform(-1, 1, SAMPLES)), _R
 BN_LR, BN_LOW, BN_HIGH = 0.1, 0.01, 0.1  # low and high are above the smallest loss
 HINGE_RATE, LOGISTIC_RATE = 0.1, 0.02  # λ_e
 RADII = (0.25, 1.0)  # norms 16 times apart in lr/|w|²: one start is unstable, the other slow
-# ln of η_e averaged over half a run varies by about 1 % from path to path: 100 paths (25 in quick mode) leave z·se of a
-# difference of two at 1 % (3 %)
+# ln of η_e averaged over half a run varies by about 1 % from path to path: 100 paths (25 in quick mode) leave z·se
+# of a difference of two at 1 % (3 %)
 PATHS = 100
 
 THRESHOLDS = np.array([exp_lr.instability_threshold(intrinsic_lr=x, top_curvature=2.0) for x in RATES])
@@ -51,7 +52,8 @@ ON_PLAIN = [(x, a) for x in RATES for a in PLAIN.curvatures]
 QUANTITIES = {
     "threshold of lr/|w|^2": Quantity(np.repeat(THRESHOLDS, STARTS), 1e-4, wrong=1.0,
                                       bias_source="the terms left out of the linear law, and rounding"),
-    "steps to the threshold": Quantity(1.0, 0.25, wrong=2.0, bias_source="the next whole step, and the growth of the norm"),
+    "steps to the threshold": Quantity(1.0, 0.25, wrong=2.0,
+                                       bias_source="the next whole step, and the growth of the norm"),
     "spikes": Quantity(Between(low=10), 0.5, wrong=Between(high=1), bias_source="a count"),
     "largest late loss without decay": Quantity(Between(high=1e-12), 1e-12, wrong=Between(low=HIGH)),
     "factor without normalisation": Quantity(
@@ -72,7 +74,7 @@ def descent(x, weight_decay, rng):
 
 
 def first_cycle(runs, x):
-    """u at which the factor on x/y is −1, and steps from SMALL to there over those predicted with a bound, a start each."""
+    """u at which the factor on x/y is −1; steps from SMALL to there over those predicted, with a bound; a start each."""
     crossings, waits = [], []
     for direction, u, loss in zip(runs.direction.values, runs.effective_lr.values, runs.loss.values, strict=True):
         q = direction[:, 0] / direction[:, 1]
@@ -83,7 +85,8 @@ def first_cycle(runs, x):
         slope = (factors[1] - factors[0]) / (u[last] - u[last - 1])
         crossings.append(u[last] - (factors[1] + 1) / slope)
         wait = exp_lr.time_to_instability(sq_norm=LR / u[small], lr=LR, weight_decay=x / LR, top_curvature=2.0)
-        # the next whole step, half a step later on average; the norm still grows by 4u²L of itself a step, 1e-8 in all
+        # the next whole step, half a step later on average; the norm still grows by 4u²L of itself a step, 1e-8 in
+        # all
         waits.append(((last - small - 0.5) / wait, (0.5 + 1e-3) / wait))
     return crossings, waits
 
@@ -182,18 +185,19 @@ def figure(trial, fig):
 claim = Claim(
     "EXP-12", "Normalisation and weight decay together do not converge", paper="exp_lr",
     where="the example of a normalised loss on which descent with weight decay does not converge",
-    statement=r"On $L=x^2/(x^2+y^2)$ GD with decay loses stability once $\eta/r^2>1-\eta\lambda$, whatever $\eta$, and the "
-              r"loss spikes again and again; without decay, or on $L=x^2/2$ with decay, it converges. In general the "
-              r"threshold is $2(1-\eta\lambda)/h$, reached $\ln(2(1-\eta\lambda)\|w\|^2/(\eta h))/(2|\ln(1-\eta\lambda)|)$ "
-              r"steps after a norm $\|w\|$. SGD on a batch-normalised linear classifier does the same if all batches agree "
-              r"on an isolated minimum; where their gradients differ there, an equilibrium norm exists and spikes need not "
-              r"appear.",
-    setup=rf"Full-batch GD on $x^2/(x^2+y^2)$, $\eta={LR}$, $\eta\lambda$ = {', '.join(map(str, RATES))}, {STARTS} starts, "
-          rf"{CYCLES}$/\eta\lambda$ steps, and without decay; SGD with decay on a batch-normalised linear classifier in "
-          rf"$d={DIM}$, {SAMPLES} samples in batches of {BATCH}, squared hinge and logistic",
+    statement=r"On $L=x^2/(x^2+y^2)$ GD with decay loses stability once $\eta/r^2>1-\eta\lambda$, whatever "
+              r"$\eta$, and the loss spikes again and again; without decay, or on $L=x^2/2$ with decay, it "
+              r"converges. In general the threshold is $2(1-\eta\lambda)/h$, reached "
+              r"$\ln(2(1-\eta\lambda)\|w\|^2/(\eta h))/(2|\ln(1-\eta\lambda)|)$ steps after a norm $\|w\|$. SGD "
+              "on a batch-normalised linear classifier does the same if all batches agree on an isolated minimum; "
+              "where their gradients differ there, an equilibrium norm exists and spikes need not appear.",
+    setup=rf"Full-batch GD on $x^2/(x^2+y^2)$, $\eta={LR}$, $\eta\lambda$ = {', '.join(map(str, RATES))}, "
+          rf"{STARTS} starts, {CYCLES}$/\eta\lambda$ steps, and without decay; SGD with decay on a "
+          f"batch-normalised linear classifier in $d={DIM}$, {SAMPLES} samples in batches of {BATCH}, squared "
+          "hinge and logistic",
     proof=exp_lr.by_claim("EXP-12"), quantities=QUANTITIES, measure=measure, broken=broken, figure=figure,
-    control=r"the threshold is $2/h$, that of descent without decay; it is reached as $\|w\|$, not $\|w\|^2$, falls; the loss "
-            "spikes once, then the larger norm stays; without decay it spikes too; decay multiplies the factor of a plain "
-            "quadratic; minibatches always have the noise that holds up the norm; the hinge spikes whatever its margin; only "
-            "decay moves the norm; it is the logistic loss, not the noise at its minimum, that prevents spikes: data on which "
-            "all batches agree")
+    control=r"the threshold is $2/h$, that of descent without decay; it is reached as $\|w\|$, not $\|w\|^2$, "
+            "falls; the loss spikes once, then the larger norm stays; without decay it spikes too; decay "
+            "multiplies the factor of a plain quadratic; minibatches always have the noise that holds up the "
+            "norm; the hinge spikes whatever its margin; only decay moves the norm; it is the logistic loss, not "
+            "the noise at its minimum, that prevents spikes: data on which all batches agree")

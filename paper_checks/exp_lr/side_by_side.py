@@ -48,8 +48,8 @@ BN_BATCH = 12
 
 UNIT = np.finfo(float).eps / 2
 PROBE = 1e-7  # the relative change of everything given by which the response to errors is measured
-# Roundings of one step, every one a relative change of a weight, a datum or the learning rate: a sum over the weights,
-# three over a batch, two roundings a term, and fewer than 40 other operations; in either run.
+# Roundings of one step, every one a relative change of a weight, a datum or the learning rate: a sum over the
+# weights, three over a batch, two roundings a term, and fewer than 40 other operations; in either run.
 ROUNDINGS = 2 * (2 * (DIM + 3 * BN_BATCH) + 40)
 
 

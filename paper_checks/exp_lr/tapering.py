@@ -28,7 +28,7 @@ __all__ = ["Tapering", "worst"]
 class Tapering:
     """The run with decay, and translations of its schedule on the same minibatches, from a random buffer if μ > 0.
 
-    `tapered` is corrected by its buffers; `whole` starts at the root, `untouched` at α_0 = 1 with the buffers as they are.
+    `tapered` is corrected in its buffer; `whole` starts at the root, `untouched` at α_0 = 1 with the same buffer.
     """
 
     def __init__(self, trial: Trial, schedule: Schedule, decay: float, mu: float, n_steps: int) -> None:
@@ -46,8 +46,9 @@ class Tapering:
         changed = tapered(schedule * Constant(1 + PROBE), decay, mu, n_steps=n_steps)
         near = normalise(np.array(list(run(changed, self.losses, self.w0 * (1 + PROBE * signs[0]),
                                            self.v0 * (1 + PROBE * signs[1]), decay_free=False))))
-        # The bound of `side_by_side`: ROUNDINGS of a step, times what an error 1 in everything given becomes, times the
-        # number of steps; where the buffer leans on the weights its roundings are |ηβ| of a weight, for 1/(1−μ) steps.
+        # The bound of `side_by_side`: ROUNDINGS of a step, times what an error 1 in everything given becomes, times
+        # the number of steps; where the buffer leans on the weights its roundings are |ηβ| of a weight, for 1/(1−μ)
+        # steps.
         response = np.maximum.accumulate(np.maximum(np.linalg.norm(near - self.first, axis=-1).max(1) / PROBE, 1.0))
         leaning = np.abs(self.whole.growth).max()
         self.bound = UNIT * (1 + np.arange(n_steps + 1)) * (
