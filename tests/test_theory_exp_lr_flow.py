@@ -90,11 +90,16 @@ def test_steps_shift_the_direction_as_derived():
     assert abs(2 * fine - coarse - predicted) < 0.1 * abs(fine - coarse)
 
 
+def _left(first, last, decay, momentum):
+    z_first, z_last = (exp_lr.larger_root(lr=lr, weight_decay=decay, momentum=momentum) for lr in (first, last))
+    return slow_texp_offset(alpha=z_last, previous_alpha=z_first, momentum=momentum)
+
+
 @pytest.mark.parametrize("momentum", [0.3, 0.9])
 def test_what_a_slow_schedule_leaves_does_not_depend_on_its_shape(momentum):
     first, last = 0.1, 0.02
     decay = 0.5 * exp_lr.critical_intrinsic_lr(momentum=momentum) / first
-    predicted = slow_texp_offset(lr=last, previous_lr=first, weight_decay=decay, momentum=momentum)
+    predicted = _left(first, last, decay, momentum)
 
     def factor(schedule, n):
         plain = tapered(schedule, decay, momentum, n_steps=n)
@@ -109,22 +114,21 @@ def test_what_a_slow_schedule_leaves_does_not_depend_on_its_shape(momentum):
 
 def test_a_slow_change_there_and_back_leaves_nothing_and_a_small_jump_what_a_jump_leaves():
     at = {"weight_decay": 0.01, "momentum": 0.9}
-    there, back = slow_texp_offset(lr=0.05, previous_lr=0.1, **at), slow_texp_offset(lr=0.1, previous_lr=0.05, **at)
-    assert there * back == pytest.approx(1.0, rel=1e-14)
+    assert _left(0.1, 0.05, 0.01, 0.9) * _left(0.05, 0.1, 0.01, 0.9) == pytest.approx(1.0, rel=1e-14)
     small = 0.1 * (1 - 1e-4)
     before = exp_lr.larger_root(lr=0.1, **at)
     alpha = exp_lr.alpha_step(alpha=before, lr=small, previous_lr=0.1, **at)
     jump = exp_lr.texp_offset(alpha=alpha, lr=small, **at)
-    slow = slow_texp_offset(lr=small, previous_lr=0.1, **at)
-    assert np.log(jump) == pytest.approx(np.log(slow), rel=1e-2)
+    assert np.log(jump) == pytest.approx(np.log(_left(0.1, small, 0.01, 0.9)), rel=1e-2)
 
 
 def test_the_leading_order_at_a_rate_that_falls_to_0():
     mu, x = 0.9, 5e-5
-    found = 1 - slow_texp_offset(lr=1e-12, previous_lr=0.1, weight_decay=x / 0.1, momentum=mu)
+    first = exp_lr.larger_root(lr=0.1, weight_decay=x / 0.1, momentum=mu)
+    found = 1 - slow_texp_offset(alpha=1.0, previous_alpha=first, momentum=mu)
     assert found == pytest.approx(mu * x**2 / (1 - mu) ** 4, rel=0.03)
 
 
-def test_beyond_the_double_root_there_is_nothing_to_taper():
+def test_the_smaller_root_is_refused():
     with pytest.raises(HypothesisError, match="EXP-15"):
-        slow_texp_offset(lr=0.01, previous_lr=0.1, weight_decay=0.1, momentum=0.9)
+        slow_texp_offset(alpha=0.99, previous_alpha=0.9, momentum=0.9)

@@ -36,8 +36,10 @@ SHAPES = {"cosine": lambda n: Cosine(1.0, n, LAST), "linear": lambda n: FromArra
           "exponential": lambda n: Exponential(1.0, LAST ** (1 / n))}
 LENGTHS = (4000, 8000, 16000)
 
-FACTORS = np.array([slow_texp_offset(lr=LAST * lr, previous_lr=lr, weight_decay=decay, momentum=mu)
-                    for lr, decay, mu in SETTINGS])
+ROOTS = [[exp_lr.larger_root(lr=share * lr, weight_decay=decay, momentum=mu) for share in (LAST, 1)]
+         for lr, decay, mu in SETTINGS]
+FACTORS = np.array([slow_texp_offset(alpha=last, previous_alpha=first, momentum=mu)
+                    for (last, first), (_, _, mu) in zip(ROOTS, SETTINGS, strict=True)])
 EXACT = ("tapered, no momentum", "tapered, buffer corrected", "EXP-6 schedule")
 QUANTITIES = {
     **dict.fromkeys(EXACT, Quantity(0.0, RESOLUTION, broken=True)),

@@ -26,23 +26,12 @@ from ..formula import closed_form
 from ..inner_products import InnerProducts
 from .states import DECAY, DECAYS, GRAD, LR, G, R, W
 
-_NONNEGATIVE = {"nonnegative": True}
 _GROWING = {"growth_rate": {"positive": True}}
-_SHIFT = dict.fromkeys(("growth_rate", "flow_time", "eigenvalue", "other_eigenvalue"), _NONNEGATIVE) \
-    | dict.fromkeys(("loss0", "loss_integral"), {"real": True})
-_NORM = dict.fromkeys(("growth_rate", "loss_drop", "loss_excess"), _NONNEGATIVE)
-_MEANINGS = {
-    "lr": "learning rate at step 0",
-    "growth_rate": "g, the growth rate of the learning rate per step",
-    "flow_time": "S, the sum of the learning rates up to the step",
-    "loss_drop": "L_0 - L_S, by which the loss falls",
-    "loss_excess": "the integral of L - L_S over the flow time, 0 to S",
-    "loss0": "L at the start",
-    "loss_integral": "the integral of L over the flow time, 0 to S",
-    "eigenvalue": "a of the matrix A, L = w·Aw/(2|w|²)",
-    "other_eigenvalue": "b, another one",
-}
-T, GROWTH = symbol("t"), symbol("growth_rate", positive=True)
+_EIGENVALUE = {"eigenvalue": {"nonnegative": True}}
+_MEANINGS = {"lr": "learning rate at step 0", "eigenvalue": "a of the matrix A, L = w·Aw/(2|w|²)"}
+T, GROWTH = symbol("t"), symbol("growth_rate", **_GROWING["growth_rate"])
+SLOW_GROWTH, SPAN, FLOW = symbol("growth_rate"), symbol("flow_time"), sympy.Symbol("s", nonnegative=True)
+LOSS = sympy.Function("L")
 
 
 def _derive_time(claimed: sympy.Expr) -> Derivation:
@@ -99,25 +88,22 @@ def flow_growth_rate(lr, weight_decay):
 
 def _derive_norm(claimed: sympy.Expr) -> Derivation:
     d = Derivation("What steps of finite length do to the norm")
-    span, s = symbol("flow_time", nonnegative=True), sympy.Symbol("s", nonnegative=True)
-    growth, lr = symbol("growth_rate", nonnegative=True), LR
-    loss = sympy.Function("L")
     d.assume(r"$\langle\nabla L(w),w\rangle=0$ (EXP-1), so that flow keeps the norm. First order in $\eta$ and $g$ together, "
              r"at fixed flow time $S$. Any scale-invariant loss, any dimension.")
     inner, h = InnerProducts({(W, W): R, (W, G): 0, (G, G): GRAD}), sympy.Symbol("h", positive=True)
     gained = inner(W - h * G, W - h * G) - R
     d.step(r"A step of length $h$ adds to $\|w\|^2$", gained)
-    length = lr + growth * s
+    length = LR + SLOW_GROWTH * FLOW
     d.step(r"It takes $h$ of flow time, and $h(s)=\eta+gs$ (from `flow_time`). The sum over steps becomes the integral of "
            r"$\|\nabla L\|^2=-dL/ds$ times", sympy.expand(gained / h / GRAD).subs(h, length))
-    whole = claimed.subs({symbol("loss_drop", nonnegative=True): loss(0) - loss(span),
-                          symbol("loss_excess", nonnegative=True): sympy.Integral(loss(s), (s, 0, span)) - span * loss(span)})
-    slope = sympy.simplify(sympy.diff(whole, span) + length.subs(s, span) * sympy.diff(loss(span), span))
-    d.residual("derivative by S", slope)
-    return d.residual("nothing at S = 0", whole.subs(span, 0).doit())
+    whole = claimed.subs({symbol("loss_drop"): LOSS(0) - LOSS(SPAN),
+                          symbol("loss_excess"): sympy.Integral(LOSS(FLOW), (FLOW, 0, SPAN)) - SPAN * LOSS(SPAN)})
+    slope = sympy.diff(whole, SPAN) + length.subs(FLOW, SPAN) * sympy.diff(LOSS(SPAN), SPAN)
+    d.residual("derivative by S", sympy.simplify(slope))
+    return d.residual("nothing at S = 0", whole.subs(SPAN, 0).doit())
 
 
-@closed_form("EXP-14", _derive_norm, assumptions=_NORM, meanings=_MEANINGS)
+@closed_form("EXP-14", _derive_norm, meanings=_MEANINGS)
 def norm_growth_of_steps(lr, growth_rate, loss_drop, loss_excess):
     r"""By how much steps of finite length make |w|² grow where gradient flow keeps it, to first order in lr and growth_rate.
 
@@ -128,28 +114,26 @@ def norm_growth_of_steps(lr, growth_rate, loss_drop, loss_excess):
 
 def _derive_shift(claimed: sympy.Expr) -> Derivation:
     d = Derivation("What steps of finite length do to the direction")
-    span, s = symbol("flow_time", nonnegative=True), sympy.Symbol("s", nonnegative=True)
-    a, b = (symbol(name, **_NONNEGATIVE) for name in ("eigenvalue", "other_eigenvalue"))
-    growth, u, rho = symbol("growth_rate", nonnegative=True), sympy.Symbol("u", positive=True), sympy.Symbol("rho", real=True)
-    loss = sympy.Function("L")
+    a, b = symbol("eigenvalue", **_EIGENVALUE["eigenvalue"]), symbol("other_eigenvalue")
+    u, rho = sympy.Symbol("u", positive=True), sympy.Symbol("rho", real=True)
     d.assume(r"$L=w^\top Aw/(2\|w\|^2)$ from $\|w_0\|=1$, eigenvalues $a$, $b$ of $A$, $\rho=2L$. First order in $\eta$ and $g$ "
              r"together, at fixed flow time $S$. Any dimension.")
     d.step(r"A step multiplies the component along an eigenvector by this, $u=h/\|w\|^2$.", 1 - u * (a - rho))
     log = sympy.series(sympy.log(1 - u * (a - rho)) - sympy.log(1 - u * (b - rho)), u, 0, 3).removeO()
     d.step(r"so it adds to $\ln(w_a/w_b)$", sympy.factor(log))
     first, second = (log.expand().coeff(u, k) for k in (1, 2))
-    length = growth * span + symbol("lr")
-    total = sympy.Integral(loss(s), (s, 0, span))
-    # the norm: norm_growth_of_steps with this loss
-    grown = symbol("lr") * (loss(0) - loss(span)) + growth * (total - span * loss(span))
-    d.step(r"$\sum u=S-\int(\|w\|^2-1)\,ds$ and $\sum u^2=\int h\,ds$ to this order; $\|w\|^2-1$ is (`norm_growth_of_steps`)", grown)
-    per_time = (-first * grown + second * length).subs(rho, 2 * loss(span))
-    whole = claimed.subs({symbol("loss0", real=True): loss(0), symbol("loss_integral", real=True): total})
-    d.residual("derivative by S", sympy.expand(sympy.diff(whole, span) - per_time))
-    return d.residual("nothing at S = 0", whole.subs(span, 0).doit())
+    total = sympy.Integral(LOSS(FLOW), (FLOW, 0, SPAN))
+    grown = norm_growth_of_steps.expr.subs({symbol("loss_drop"): LOSS(0) - LOSS(SPAN),
+                                            symbol("loss_excess"): total - SPAN * LOSS(SPAN)})
+    d.step(r"$\sum u=S-\int(\|w\|^2-1)\,ds$ and $\sum u^2=\int h\,ds$ to this order; $\|w\|^2-1$ is "
+           r"(`norm_growth_of_steps`)", grown)
+    per_time = (-first * grown + second * (LR + SLOW_GROWTH * SPAN)).subs(rho, 2 * LOSS(SPAN))
+    whole = claimed.subs({symbol("loss0"): LOSS(0), symbol("loss_integral"): total})
+    d.residual("derivative by S", sympy.expand(sympy.diff(whole, SPAN) - per_time))
+    return d.residual("nothing at S = 0", whole.subs(SPAN, 0).doit())
 
 
-@closed_form("EXP-14", _derive_shift, assumptions=_SHIFT, meanings=_MEANINGS)
+@closed_form("EXP-14", _derive_shift, assumptions=_EIGENVALUE, meanings=_MEANINGS)
 def log_ratio_shift_of_steps(flow_time, lr, growth_rate, loss0, loss_integral, eigenvalue, other_eigenvalue):
     r"""The shift of ln(w_a/w_b) by steps of finite length, on the Rayleigh quotient from unit norm, at equal flow time.
 

@@ -18,13 +18,13 @@ from __future__ import annotations
 import sympy
 
 from ...symbolic.derivation import Derivation
+from ...symbolic.notation import symbol
 from ..formula import closed_form
-from .roots import ALPHA, DECAY, DECAYS, LR, MU, PREVIOUS, larger, rescaled_step
+from .roots import ALPHA, DECAY, LR, MU, PREVIOUS, rescaled_step
 
 
-def _regular(lr, previous_lr, weight_decay, momentum):
-    edge = (1 - sympy.sqrt(momentum)) ** 2
-    return [momentum < 1, lr * weight_decay < edge, previous_lr * weight_decay < edge]
+def _larger_roots(alpha, previous_alpha, momentum):
+    return [momentum < alpha**2, alpha <= 1, momentum < previous_alpha**2, previous_alpha <= 1]
 
 
 def _derive_slow_offset(claimed: sympy.Expr) -> Derivation:
@@ -49,28 +49,26 @@ def _derive_slow_offset(claimed: sympy.Expr) -> Derivation:
     per_z = sympy.simplify(2 * found / z / (rest * small * slope))
     d.step(r"$\tilde\eta$ holds each $\alpha$ twice ($P_tP_{t+1}$): $\ln(\tilde\eta_{tapered}/\tilde\eta_{exact})$ gains "
            r"$2d/z$ a step, while $z$ moves by $\lambda\delta\,dz/dx$; per unit of $z$ that is", sympy.factor(per_z))
-    first, last = sympy.symbols("z_first z_last", positive=True)
-
-    def weight(root: sympy.Expr) -> sympy.Expr:
-        return (root**2 - MU) / (root - MU) ** 2
-
-    factor = weight(first) / weight(last)
+    first, last = symbol("previous_alpha"), ALPHA
+    factor = (first**2 - MU) / (first - MU) ** 2 * (last - MU) ** 2 / (last**2 - MU)
     d.step(r"It is the logarithmic derivative of", factor)
     d.residual("derivative by the last root", sympy.simplify(sympy.diff(factor, last) / factor - per_z.subs(z, last)))
     d.residual("1 where nothing has changed", sympy.simplify(factor.subs(last, first) - 1))
-    roots = {first: larger(PREVIOUS, DECAY, MU), last: larger(LR, DECAY, MU)}
-    return d.residual("over the formula", sympy.simplify(factor.subs(roots) / claimed) - 1)
+    return d.residual("over the formula", sympy.cancel(factor / claimed) - 1)
 
 
-@closed_form("EXP-15", _derive_slow_offset, assumptions=DECAYS, needs=_regular,
-             meanings={"lr": "last learning rate", "previous_lr": "first learning rate"})
-def slow_texp_offset(lr, previous_lr, weight_decay, momentum):
-    r"""The factor tapered over exact schedule left after a slow change from previous_lr to lr, whatever lies between.
+@closed_form("EXP-15", _derive_slow_offset, needs=_larger_roots,
+             meanings={"alpha": "larger root at the last learning rate", "previous_alpha": "larger root at the first one"})
+def slow_texp_offset(alpha, previous_alpha, momentum):
+    r"""The factor tapered over exact schedule left after a slow change of the learning rate, whatever lies between.
 
-    `texp_offset` is that of a jump. Without momentum it is 1.
+    `texp_offset` is that of a jump. Without momentum it is 1. From lr to 0 it is 1 - momentum·(lr·decay)²/(1 - momentum)⁴ to
+    leading order.
 
-    >>> slow_texp_offset(lr=1e-9, previous_lr=0.1, weight_decay=5e-4, momentum=0.9) > 1 - 3e-5
-    True
+    >>> from sdetheory.theory.exp_lr import larger_root
+    >>> first = larger_root(lr=0.1, weight_decay=5e-4, momentum=0.9)
+    >>> round(1 - slow_texp_offset(alpha=1.0, previous_alpha=first, momentum=0.9), 7)
+    2.26e-05
     """
-    first, last = larger(previous_lr, weight_decay, momentum), larger(lr, weight_decay, momentum)
-    return (first**2 - momentum) / (first - momentum) ** 2 * (last - momentum) ** 2 / (last**2 - momentum)
+    return ((previous_alpha**2 - momentum) / (previous_alpha - momentum) ** 2
+            * (alpha - momentum) ** 2 / (alpha**2 - momentum))
