@@ -6,8 +6,7 @@ r"""EXP-8: the growth factor of the equivalent schedule forgets how it was start
 
 A start below z2 runs to α ≤ 0, and complex roots, √μ e^{±iθ}, turn α by θ a step for ever. Where the gradient is 0,
 α_t is w_t/w_{t−1}: so it is seen in a run. And the schedule made of the closed form must do on minibatches what
-decay does. The paper needs only that α_t tends to z1; the law of forgetting follows from its recursion. Clock:
-steps.
+decay does. An extension: it follows from the recursion of EXP-6. Clock: steps.
 """
 
 import numpy as np

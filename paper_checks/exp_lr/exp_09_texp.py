@@ -6,8 +6,8 @@ r"""EXP-9: step decay is the tapered exponential schedule (TEXP), up to the buff
 
 Exact without momentum. With momentum there are two exact versions: the schedule of EXP-6 with untouched buffers, or
 TEXP with ṽ_T += [(1 − 1/α_I)/η_I − (1 − 1/α_{I−1})/η_{I−1}] w̃_T/P_T². Plain TEXP is neither: the error of its
-growth factor dies out by z2/z1 a step, but its rate keeps the factor [(α_{T+1} − z2)/(z1 − z2)]² (an extension: the
-paper neglects it). The missing correction −cw̃_T/P_T² moves w̃ along itself by
+growth factor dies out by z2/z1 a step, but its rate keeps the factor [(α_{T+1} − z2)/(z1 − z2)]² (an extension).
+The missing correction −cw̃_T/P_T² moves w̃ along itself by
 
 .. math:: 1+\varepsilon, \qquad \varepsilon = c\,\eta_I\,z_2\sum_j (z_2/z_1)^j = \frac{c\,\eta_I\,\mu}{z_1-z_2}
           = 1-\frac{\alpha_{T+1}-z_2}{z_1-z_2},

@@ -68,7 +68,7 @@ def slow_texp_offset(alpha, previous_alpha, momentum):
     >>> from sdetheory.theory.exp_lr import larger_root
     >>> first = larger_root(lr=0.1, weight_decay=5e-4, momentum=0.9)
     >>> round(1 - slow_texp_offset(alpha=1.0, previous_alpha=first, momentum=0.9), 7)
-    2.26e-05
+    2.29e-05
     """
     return ((previous_alpha**2 - momentum) / (previous_alpha - momentum) ** 2
             * (alpha - momentum) ** 2 / (alpha**2 - momentum))
