@@ -76,7 +76,7 @@ def sums(w, gradient, lr, name):
     """(‖w_T‖² − ‖w_0‖²)/Σ η²‖∇L‖² of each path, and the bound on rounding."""
     r = np.einsum("...i,...i->...", w, w)
     total = lr**2 * np.einsum("pti,pti->p", gradient, gradient)
-    # a step moves ‖w‖² by pair.ROUNDINGS relative errors of itself and of the terms of η∇L, on which w stands
+    # a step moves ‖w‖² by ROUNDINGS relative errors of itself and of the terms of η∇L, on which w stands
     each = pair.ROUNDINGS * pair.UNIT * (r[:, :-1] + lr * pair.largest_term(name) * np.sqrt(r[:, 1:] / r[:, :-1]))
     return (r[:, -1] - r[:, 0]) / total, each.sum(1) / total
 
