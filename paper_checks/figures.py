@@ -17,7 +17,7 @@ _LARGEST_SVG = 1_500_000
 PALETTE = ("#2f7de1", "#d9602b", "#1a9e77", "#b65fc9", "#b8860b", "#d6457a", "#6b8e23", "#7a7f87")
 
 STYLE: dict[str, Any] = {
-    "figure.facecolor": "none", "axes.facecolor": "none", "savefig.facecolor": "none", "legend.frameon": False,
+    "figure.facecolor": "none", "axes.facecolor": "none", "savefig.facecolor": "none", "legend.frameon": False, "legend.fontsize": 8.5,
     "figure.figsize": (7.2, 4.2), "figure.constrained_layout.use": True,
     "text.color": _INK, "axes.edgecolor": _INK, "axes.labelcolor": _INK, "xtick.color": _INK, "ytick.color": _INK,
     "axes.spines.top": False, "axes.spines.right": False, "axes.linewidth": 0.8, "axes.titlesize": 11.5,

@@ -14,23 +14,29 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from sdetheory.evidence import Exact
 
 import sdetheory as sdt
-from sdetheory.claims import Run
+from sdetheory import Exact, Quantity, Relative
+from sdetheory.claims import Trial
 from sdetheory.losses import BatchNormLinear, FiniteSum, RayleighQuotient, SphereQuartic
 from sdetheory.schedules import as_schedule
 from sdetheory.sphere import normalise
 from sdetheory.stats.rounding import response_error, unit_roundoff
 
-__all__ = ["DIM", "EVERY", "LOSSES", "PATHS", "RESOLUTION", "ROUNDINGS", "UNIT", "Gaps", "Other", "beside",
-           "drawn_gradients", "largest_term", "loss_named", "sgd", "start_of", "worst"]
+__all__ = ["DIM", "EQUAL", "EVERY", "LOSSES", "PATHS", "RESOLUTION", "ROUNDINGS", "SETUP", "UNIT", "Gaps", "Other",
+           "beside", "data_of", "draw", "drawn_gradients", "largest_term", "loss_named", "sgd", "start_of", "worst"]
 
 DIM, SAMPLES, BATCH = 5, 8, 2
 PATHS = 16  # the statements are about each path
 EVERY = 5
 RESOLUTION = 1e-8  # far above rounding, far below what a wrong exponent or buffer does
 LOSSES = ("Rayleigh quotients", "quartics", "batch norm")
+SETUP = (f"minibatches of Rayleigh quotients, sphere quartics and a batch-normalised linear classifier in $d={DIM}$, "
+         f"{PATHS} random starts")
+
+# What `worst` measures where two runs give the same functions, and a broken run does not.
+EQUAL = {"loss": Quantity(0.0, RESOLUTION, broken=True), "direction": Quantity(0.0, RESOLUTION, broken=True),
+         "sq_norm": Quantity(1.0, Relative(RESOLUTION), broken=True)}
 
 _DATA = np.random.default_rng(1910_07454)
 # no point is critical for all samples: there the noise would vanish, ‖w‖ fall and the run become unstable (EXP-12)
@@ -43,8 +49,8 @@ BN_BATCH = 12
 
 UNIT = unit_roundoff()
 PROBE = 1e-7  # the relative change of everything given by which the response to errors is measured
-# Roundings of one step, every one a relative change of a weight, a datum or the learning rate: a sum over the weights,
-# three over a batch, two roundings a term, and fewer than 40 other operations; in either run.
+# Roundings of one step, every one a relative change of a weight, a datum or the learning rate: a sum over the
+# weights, three over a batch, two roundings a term, and fewer than 40 other operations; in either run.
 ROUNDINGS = 2 * (2 * (DIM + 3 * BN_BATCH) + 40)
 
 
@@ -75,26 +81,26 @@ def largest_term(name: str) -> float:
     return float((np.linalg.norm(INPUTS, axis=1).max() / least) ** 2)
 
 
-def drawn_gradients(run: Run, loss: Any, w: NDArray[np.float64]) -> NDArray[np.float64]:
+def drawn_gradients(trial: Trial, loss: Any, w: NDArray[np.float64]) -> NDArray[np.float64]:
     """∇L_t(w) of the minibatches that `sgd` draws at step t, by the NumPy formulas; w (paths, steps, DIM)."""
     paths, steps = np.arange(w.shape[0])[:, None, None], np.arange(w.shape[1])[:, None]
     draws = loss.noise.batch_size
-    u = sdt.random.uniforms(sdt.random.stream_key(run.rng, "path"), paths, steps * draws + np.arange(draws))
+    u = sdt.random.uniforms(sdt.random.stream_key(trial.rng, "path"), paths, steps * draws + np.arange(draws))
     return loss.noise.minibatch_gradient(w, u)
 
 
-def start_of(run: Run) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+def start_of(trial: Trial) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """w_0 on the unit sphere and a buffer v_0 in any direction, (PATHS, DIM) each."""
-    w0, v0 = np.random.default_rng(run.rng).normal(size=(2, PATHS, DIM))
+    w0, v0 = np.random.default_rng(trial.rng).normal(size=(2, PATHS, DIM))
     return normalise(w0), 0.3 * v0
 
 
-def sgd(run: Run, loss: Any, w0: ArrayLike, v0: ArrayLike, *, lr: Any, n_steps: int, weight_decay: Any = 0.0,
+def sgd(trial: Trial, loss: Any, w0: ArrayLike, v0: ArrayLike, *, lr: Any, n_steps: int, weight_decay: Any = 0.0,
         momentum: Any = 0.0, every: int = EVERY) -> dict[str, NDArray[np.float64]]:
     """`loss` (paths, saves), `direction` (paths, saves, DIM) and `sq_norm` (paths, saves); one kernel a kind of loss."""
     rule = sdt.SGD(loss, lr=as_schedule("lr", lr), weight_decay=as_schedule("weight_decay", weight_decay),
                    momentum=as_schedule("momentum", momentum), v0=v0)
-    w = sdt.simulate(rule, w0, n_steps=n_steps, n_paths=len(np.asarray(w0)), save_every=every, rng=run.rng).w.values
+    w = sdt.simulate(rule, w0, n_steps=n_steps, n_paths=len(np.asarray(w0)), save_every=every, rng=trial.rng).w.values
     norm = np.linalg.norm(w, axis=-1, keepdims=True)
     return {"loss": loss.value(w / norm), "direction": w / norm, "sq_norm": norm[..., 0] ** 2}
 
@@ -118,19 +124,19 @@ class Gaps(NamedTuple):
     steps: NDArray[np.int64]
 
 
-def beside(run: Run, name: str, other: Other, *, lr: Any, weight_decay: Any, momentum: Any, n_steps: int) -> Gaps:
+def beside(trial: Trial, name: str, other: Other, *, lr: Any, weight_decay: Any, momentum: Any, n_steps: int) -> Gaps:
     """Run both, and the first once more with weights, buffer, data and learning rate changed by ±PROBE."""
-    w0, v0 = start_of(run)
+    w0, v0 = start_of(trial)
     loss, given = loss_named(name), {"weight_decay": weight_decay, "momentum": momentum, "n_steps": n_steps}
     rates = np.broadcast_to(lr, (n_steps,))
-    first = sgd(run, loss, w0, v0, lr=rates, **given)
-    second = sgd(run, loss, w0, v0 + other.tilt * w0, lr=other.lr, momentum=momentum, n_steps=n_steps)
+    first = sgd(trial, loss, w0, v0, lr=rates, **given)
+    second = sgd(trial, loss, w0, v0 + other.tilt * w0, lr=other.lr, momentum=momentum, n_steps=n_steps)
     signs = np.random.default_rng(0)
 
     def change(shape: tuple[int, ...]) -> NDArray[np.float64]:
         return PROBE * signs.choice([-1.0, 1.0], shape)
 
-    near = sgd(run, loss_named(name, change), w0 * (1 + change(w0.shape)), v0 * (1 + change(v0.shape)),
+    near = sgd(trial, loss_named(name, change), w0 * (1 + change(w0.shape)), v0 * (1 + change(v0.shape)),
                lr=rates * (1 + PROBE), **given)
     moved = np.maximum(np.abs(near["loss"] - first["loss"]), np.linalg.norm(near["direction"] - first["direction"], axis=-1))
     moved = np.maximum(moved, np.abs(np.log(near["sq_norm"] / first["sq_norm"]))).max(0)
@@ -149,3 +155,18 @@ def worst(found: list[Gaps]) -> dict[str, Exact]:
     bound = np.concatenate([gaps.bound for gaps in found])
     return {name: Exact(np.concatenate([getattr(gaps, name) for gaps in found]), bound)
             for name in ("loss", "direction", "sq_norm")}
+
+
+def data_of(trial: Trial, measure: Any) -> dict[str, Any]:
+    """What another measurement, such as the broken one, leaves for the figure, on the random numbers of this trial."""
+    other = Trial(trial.rng, trial.mode)
+    measure(other)
+    return other.data
+
+
+def draw(ax: Any, gaps: Gaps, color: str, label: str | None = None, apart: Gaps | None = None) -> None:
+    """The distance of directions and the bound on rounding against the step; dashed that of a broken run."""
+    ax.semilogy(gaps.steps[1:], np.maximum(gaps.direction[1:], 1e-17), color=color, label=label)
+    ax.semilogy(gaps.steps[1:], gaps.bound[1:], color=color, ls=":", lw=1)
+    if apart is not None:
+        ax.semilogy(apart.steps[1:], apart.direction[1:], color=color, ls="--", lw=1)

@@ -79,6 +79,13 @@ NOTATION: dict[str, tuple[str, dict[str, bool], str]] = {
     "sq_norm_end": ("R_T", _POSITIVE, "|w|^2 at the end"),
     "total_decay": ("kappa", _REAL, "what weight decay and buffer take from the weights, (1 - alpha)/lr"),
     "n_steps": ("n", {"nonnegative": True, "integer": True}, "number of steps"),
+    "growth_rate": ("g", _NONNEGATIVE, "growth rate of the learning rate per step"),
+    "flow_time": ("S", _NONNEGATIVE, "gradient-flow time, the sum of the learning rates so far"),
+    "loss0": ("L_0", _REAL, "loss at the start"),
+    "loss_integral": ("I", _REAL, "integral of the loss over the flow time"),
+    "loss_drop": ("D", _NONNEGATIVE, "fall of the loss over the flow time"),
+    "loss_excess": ("E", _NONNEGATIVE, "integral of the loss less its last value over the flow time"),
+    "other_eigenvalue": ("b", _NONNEGATIVE, "another eigenvalue"),
 }
 
 
