@@ -1,66 +1,81 @@
-r"""Half the Rayleigh quotient ½a cos²θ on the circle with tangent noise of fixed length s: E g of the SDE without runs.
+r"""SVAG and its SDE on a loss that is not quadratic, without runs: x on the circle, two wells, noise that depends on x.
 
-.. math:: d\theta = -\frac{f'(\theta)}{r}\,dt + \frac{\sqrt\eta\,s}{r}\,dW, \quad f = \tfrac a2\cos^2\theta, \quad r = \|W\|^2
+.. math:: L = -\cos x - \tfrac12\cos 2x, \qquad \nabla L_\gamma = \sin x + \sin 2x + \zeta_\gamma(1 + \tfrac34\cos x),
+          \qquad P(\zeta=2)=\tfrac15,\; P(\zeta=-\tfrac12)=\tfrac45
 
-The SDE has ‖W‖⁴ = ‖W_0‖⁴ + 2ηs²t, without noise, and m_n = E cos 2nθ obeys the linear equations
-
-.. math:: \dot m_n = -\frac{an}{2r}(m_{n-1} - m_{n+1}) - \frac{2\eta s^2n^2}{r^2}m_n,\qquad \mathbb E L = \tfrac a4(1+m_1)
-
-which are solved to 1e-9: no step size enters on the side of the SDE. Clock: gradient-flow time.
+ζ has mean 0, variance 1 and third moment 3/2. With E u(x_{k+1} | x_k = x) = Σ_ij p_i p_j u(x − h ĝ_ij(x)) for SVAG, and
+the generator for the SDE, E u is a matrix acting on Fourier modes |n| ≤ MODES. Clock: gradient-flow time.
 """
+
+from collections.abc import Sequence
 
 import numpy as np
 import scipy
-import sympy
+from numpy.typing import ArrayLike, NDArray
 
 import sdetheory as sdt
-from sdetheory.symbolic import Derivation
+from sdetheory.engine import rows
 
-__all__ = ["LOSS", "NOISE", "START", "mode_equations", "of_sde"]
+__all__ = ["LOSS", "OBSERVED", "START", "of_pairs", "of_sde", "truncation"]
 
-CURVATURE, NOISE, ANGLE = 4.0, 1.0, 0.2  # lr a = 1 at the start, on the flank of a top: SGD is far from the SDE there
-LOSS = sdt.losses.RayleighQuotient([CURVATURE, 0.0], noise=sdt.noises.FixedLength(NOISE))
-START = np.array([np.cos(ANGLE), np.sin(ANGLE)])
-MODES = 40
+MODES, START = 48, 0.5  # start in the deeper well
+ZETA, CHANCES = np.array([2.0, -0.5]), np.array([0.2, 0.8])
 
 
-def of_sde(lr: float, time: float) -> tuple[float, float]:
-    """‖W‖⁴ and E L of the SDE at `time`, from START."""
-    n = np.arange(1, MODES + 1)
-
-    def sq_radius(t: float) -> float:
-        return (1.0 + 2 * lr * NOISE**2 * t) ** 0.5
-
-    def rate(t: float, m: np.ndarray) -> np.ndarray:
-        r, lower, upper = sq_radius(t), np.append(1.0, m[:-1]), np.append(m[1:], 0.0)
-        return -CURVATURE * n / (2 * r) * (lower - upper) - 2 * lr * NOISE**2 * n**2 / r**2 * m
-
-    # 1e-10 a step, over some hundred steps, is far below the 1e-3 and more that the resolutions of these numbers come to
-    ends = scipy.integrate.solve_ivp(rate, (0, time), np.cos(2 * n * ANGLE), method="LSODA", rtol=1e-10, atol=1e-12).y[:, -1]
-    return sq_radius(time) ** 2, CURVATURE / 4 * (1 + ends[0])
+def spread(x):
+    """The factor of ζ in the noise."""
+    return 1 + 0.75 * rows.cos(x)
 
 
-def mode_equations() -> Derivation:
-    """The equations of ‖W‖² and of cos 2nθ, from the SDE in the plane by Itô's formula."""
-    d = Derivation("The modes on the circle")
-    theta, x, y = sympy.symbols("theta x y", real=True)
-    r, a, noise, lr = sympy.symbols("r a s eta", positive=True)
-    n = sympy.Symbol("n", integer=True, positive=True)
-    square = x**2 + y**2
-    loss, sigma = a * x**2 / (2 * square), sympy.sqrt(lr) * noise / square * sympy.Matrix([-y, x])
-    sde = sdt.SDE([x, y], [-loss.diff(x), -loss.diff(y)], [[sigma[0]], [sigma[1]]])
-    d.residual("generator on |w|^2", sympy.simplify(sde.generator(square) - lr * noise**2 / square))
-    d.residual("the norm has no noise", sympy.simplify((square**2).diff(x) * sigma[0] + (square**2).diff(y) * sigma[1]))
-    slope = (a / 2 * sympy.cos(theta) ** 2).diff(theta)
+class TwoPoint(sdt.noises.FormulaNoise):
+    """ζ (1 + ¾ cos x), with ζ from a uniform number."""
 
-    def on_circle(function: sympy.Expr) -> sympy.Expr:
-        return -slope / r * function.diff(theta) + lr * noise**2 / (2 * r**2) * function.diff(theta, 2)
+    kind = "uniform"
+    formula = staticmethod(lambda w, u: rows.where(u < CHANCES[0], ZETA[0], ZETA[1]) * spread(w))
 
-    d.step(r"In the angle, with $r=\|W\|^2$: $d\theta=-\frac{f'(\theta)}r dt+\frac{\sqrt\eta s}r dW$.")
-    polar = {x: sympy.sqrt(r) * sympy.cos(theta), y: sympy.sqrt(r) * sympy.sin(theta)}
-    d.residual("generator on cos 2θ", sympy.simplify(sde.generator((x**2 - y**2) / square).subs(polar)
-                                                     - on_circle(sympy.cos(2 * theta))))
-    stated = -a * n / (2 * r) * (sympy.cos(2 * (n - 1) * theta) - sympy.cos(2 * (n + 1) * theta)) \
-        - 2 * lr * noise**2 * n**2 / r**2 * sympy.cos(2 * n * theta)
-    gap = (on_circle(sympy.cos(2 * n * theta)) - stated).rewrite(sympy.exp).expand()
-    return d.residual("generator on cos 2nθ", sympy.simplify(sympy.expand(sympy.expand_trig(gap))))
+    def covariance(self, w: ArrayLike) -> NDArray[np.float64]:
+        return spread(np.asarray(w, dtype=float))[..., None] ** 2
+
+
+LOSS = sdt.Loss.of(lambda w: rows.total(-rows.cos(w) - rows.cos(2 * w) / 2), dim=1, noise=TwoPoint())
+OBSERVED = {"$L$": lambda x: -np.cos(x) - np.cos(2 * x) / 2, r"$\sin x$": np.sin, r"$\cos2x$": lambda x: np.cos(2 * x)}
+
+
+def _observed(x: NDArray[np.float64]) -> NDArray[np.float64]:
+    return np.stack([g(x) for g in OBSERVED.values()], axis=-1)
+
+
+def of_pairs(first: float, second: float, h: float, steps: Sequence[int], modes: int = MODES) -> NDArray[np.float64]:
+    """E g after steps of size h along first · ∇L_γ₁ + second · ∇L_γ₂, for each of OBSERVED: shape (steps, 3)."""
+    n, x = np.arange(-modes, modes + 1), 2 * np.pi * np.arange(2 * modes + 1) / (2 * modes + 1)
+    to_modes = np.exp(-1j * np.outer(n, x)) / x.size
+    there = 0.0
+    for p, z in zip(CHANCES, ZETA, strict=True):
+        for q, y in zip(CHANCES, ZETA, strict=True):
+            moved = x - h * (np.sin(x) + np.sin(2 * x) + (first * z + second * y) * spread(x))
+            there = there + p * q * np.exp(1j * np.outer(moved, n))
+    transfer = (there @ to_modes).real  # from the values of u at x to those of E u(x')
+    law, found = (np.exp(1j * n * START) @ to_modes).real, {0: _observed(np.array(START))}
+    for k in range(1, max(steps) + 1):
+        law = law @ transfer
+        if k in steps:
+            found[k] = law @ _observed(x)
+    return np.stack([found[k] for k in steps])
+
+
+def of_sde(lr: float, time: float, parts: int = 1) -> NDArray[np.float64]:
+    """E g of the SDE dX = −L'dt + (lr Σ)^{1/2}dW, for each of OBSERVED, at 0, time/parts, …, time: shape (parts + 1, 3)."""
+    n, x = np.arange(-MODES, MODES + 1), 2 * np.pi * np.arange(4 * MODES) / (4 * MODES)  # products of degree n + 2 fit
+    of_modes = -1j * np.outer(np.sin(x) + np.sin(2 * x), n) - lr / 2 * np.outer(spread(x) ** 2, n**2)
+    from_values = np.exp(-1j * np.outer(n, x)) / x.size
+    later = scipy.linalg.expm(time / parts * from_values @ (of_modes * np.exp(1j * np.outer(x, n))))
+    amplitudes, found = [from_values @ _observed(x)], np.exp(1j * n * START)
+    for _ in range(parts):
+        amplitudes.append(later @ amplitudes[-1])
+    return np.stack([(found @ u).real for u in amplitudes])
+
+
+def truncation(first: float, second: float, h: float, steps: int) -> float:
+    """How much these move with eight modes fewer: a bound on what MODES leave out, which falls by 10 with every few modes."""
+    fewer = MODES - 8
+    return float(np.abs(of_pairs(first, second, h, [steps]) - of_pairs(first, second, h, [steps], fewer)).max())
