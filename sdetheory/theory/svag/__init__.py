@@ -51,7 +51,7 @@ from .stationary import (
     svag_stationary_covariance,
     svag_stationary_variance,
 )
-from .without_limit import descent_over_flow, stable_displacement, stable_growth_exponent
+from .without_limit import descent_over_flow, second_moment_over_sde, stable_displacement, stable_growth_exponent
 
 #: every formula of the paper by name, in the order of the claims
 FORMULAS: dict[str, Formula] = dict(sorted(
@@ -80,7 +80,7 @@ __all__ = [
     "near_miss_covariance", "near_miss_noise", "one_step_mean_gap", "one_step_second_moment_gap",
     "one_step_third_moment_gap", "sde_equilibrium_sq_norm", "sde_mean", "sde_second_moment_gap",
     "sde_second_moment_rate", "sde_stationary_covariance", "sde_stationary_variance", "second_moment_error",
-    "second_order_mean_error", "second_weight", "sgd_stationary_variance", "simple_batch_factor_bound",
+    "second_moment_over_sde", "second_order_mean_error", "second_weight", "sgd_stationary_variance", "simple_batch_factor_bound",
     "skewed_step_gap", "spread_covariance", "stable_displacement", "stable_growth_exponent",
     "svag_equilibrium_sq_norm", "svag_mean", "svag_second_moment_step", "svag_stationary_covariance",
     "svag_stationary_variance", "symmetric_step_gap", "third_moment_gap",
