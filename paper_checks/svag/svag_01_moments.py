@@ -102,8 +102,8 @@ def figure(trial, left, right):
                label=r"$\kappa_{112}(\hat g)/\kappa_{112}$")
     right.set(xscale="log", yscale="log", xlabel="amplification $l$", ylabel="SVAG over one draw",
               title="All pairs enumerated")
-    for ax in (left, right):
-        ax.legend()
+    left.legend(loc="lower left", markerscale=0.5)
+    right.legend()
     left.figure.suptitle(r"SVAG's gradient: the mean of one draw, and $l$ times its covariance")
 
 

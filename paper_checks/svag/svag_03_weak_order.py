@@ -157,12 +157,12 @@ def figure(trial, left, right):
     for i, name in enumerate(on_circle.OBSERVED):
         right.plot(ladder, [np.abs(on_two_wells(weights(l), l)[:, i]).max() for l in ladder], "os^"[i] + "-", ms=5, mfc="none",
                    lw=1, label=name)
-        runs = [list(trial.data[l].points())[i] for l in SIMULATED]
-        right.errorbar(SIMULATED, [abs(r.value - of_sde_on_circle()[-1, i]) for r in runs], [3 * r.stderr for r in runs],
-                       fmt="D", ms=3, color=f"C{i}", capsize=3, label="runs, at $T$" if i == 2 else None)
+        run = list(trial.data[ladder[0]].points())[i]  # at l = 32 the error is within the bars
+        right.errorbar(ladder[0], abs(run.value - of_sde_on_circle()[-1, i]), 3 * run.stderr, fmt="D", ms=3, color=f"C{i}",
+                       capsize=3, label="runs, at $T$" if i == 2 else None)
     right.plot(ladder, [np.abs(on_two_wells((1.0, 0.0), l)[:, 0]).max() for l in ladder], "x--", color="C5", lw=1,
                label="$L$, noise not amplified")
-    right.set(title="Two wells", ylim=(2e-4, 6))
+    right.set(title="Two wells", ylim=(2e-4, 30))
     for ax, ticks in ((left, FITTED), (right, ladder[::2])):
         ax.set(xscale="log", yscale="log", xlabel="amplification $l$")
         ax.set_xticks(ticks, [str(l) for l in ticks])

@@ -84,7 +84,7 @@ def figure(trial, ax):
     ax.plot(grid, grid**0.5, color="C3", lw=1.2, ls="--", label="wrong: $C$ without the square")
     ax.set(xlabel="$C^2$: $R$ and $N$ of SGD and of its SDE are within a factor $C$", ylim=(1.1, 2.1), xlim=(1.4, 2.1),
            ylabel=r"SGD: $(1+G/N)/(1-\eta\lambda/2)$",
-           title="The stronger the gradient beside the noise, the further SGD is from its SDE")
+           title="The stronger the gradient, the further SGD is from its SDE")
     ax.legend(loc="lower right", ncols=2)
 
 
