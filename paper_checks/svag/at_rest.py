@@ -4,8 +4,8 @@ r"""R, G and N of SGD, noisy GD and the SDE at rest, on a scale-invariant loss w
           = \sigma^2\,\mathbb E\|w\|^{-2}
 
 Half the Rayleigh quotient of diag(0, a, a, a). SGD draws noise of fixed length (random signs), noisy GD and the SDE
-Gaussian noise, of the same covariance s²(I − ŵŵᵀ)/‖w‖². The SDE dW = −(∇L + λW)dt + (ηΣ)^{1/2}dB is run in step time, by
-Euler–Maruyama. Averages are over a window of each path; paths are the independent samples.
+Gaussian noise, of the same covariance s²(I − ŵŵᵀ)/‖w‖². The SDE dW = −(∇L + λW)dt + (ηΣ)^{1/2}dB is run in step time,
+by Euler–Maruyama. Averages are over a window of each path; paths are the independent samples.
 """
 
 from collections.abc import Callable, Sequence

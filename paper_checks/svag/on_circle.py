@@ -64,7 +64,7 @@ def of_pairs(first: float, second: float, h: float, steps: Sequence[int], modes:
 
 
 def of_sde(lr: float, time: float, parts: int = 1) -> NDArray[np.float64]:
-    """E g of the SDE dX = −L'dt + (lr Σ)^{1/2}dW, for each of OBSERVED, at 0, time/parts, …, time: shape (parts + 1, 3)."""
+    """E g of the SDE dX = −L'dt + (lr Σ)^{1/2}dW, for OBSERVED, at 0, time/parts, …, time: (parts + 1, 3)."""
     n, x = np.arange(-MODES, MODES + 1), 2 * np.pi * np.arange(4 * MODES) / (4 * MODES)  # products of degree n + 2 fit
     of_modes = -1j * np.outer(np.sin(x) + np.sin(2 * x), n) - lr / 2 * np.outer(spread(x) ** 2, n**2)
     from_values = np.exp(-1j * np.outer(n, x)) / x.size
@@ -76,6 +76,6 @@ def of_sde(lr: float, time: float, parts: int = 1) -> NDArray[np.float64]:
 
 
 def truncation(first: float, second: float, h: float, steps: int) -> float:
-    """How much these move with eight modes fewer: a bound on what MODES leave out, which falls by 10 with every few modes."""
+    """How much these move with eight modes fewer: a bound on what MODES leave out, which falls tenfold every few."""
     fewer = MODES - 8
     return float(np.abs(of_pairs(first, second, h, [steps]) - of_pairs(first, second, h, [steps], fewer)).max())

@@ -22,8 +22,8 @@ LR, POINT = 0.25, np.array([0.75, -0.5])
 DRAWS = LOSS.matrices @ POINT - LOSS.offsets  # the gradients of the outcomes at POINT, shape (n, d)
 AMPLIFICATIONS, SAMPLED = (1, 2, 5, 64), 5
 
-# At l = 5 a square of the centred gradient varies by 1.2 to 1.5 times its mean: 320 000 paths leave 4.5 · 1.5/566 = 1.2 %,
-# and twice that in quick mode.
+# At l = 5 a square of the centred gradient varies by 1.2 to 1.5 times its mean: 320 000 paths leave 4.5 · 1.5/566 =
+# 1.2 %, and twice that in quick mode.
 PATHS, RHO = 320_000, 0.03
 
 
@@ -69,8 +69,9 @@ def moments_and_steps(trial, spread):
     for k, (name, *values) in enumerate(zip(("mean", "covariance", "third moment"),
                                             *(moments(pair, p[i] * p[j]) for pair in pairs), strict=True)):
         # each centred term has an error below 8 eps of the largest; then sums of n² products of k of them
-        bounds = [(k + 1) * (8 + p.size**2) * np.finfo(float).eps * (2 * np.abs(pair).max()) ** (k + 1) for pair in pairs]
-        found[name] = Exact(np.stack(values), np.stack([np.full(v.shape, b) for v, b in zip(values, bounds, strict=True)]))
+        of_largest = np.array([2 * np.abs(pair).max() for pair in pairs]) ** (k + 1)
+        bounds = (k + 1) * (8 + p.size**2) * np.finfo(float).eps * of_largest
+        found[name] = Exact(np.stack(values), bounds.reshape(-1, *[1] * (k + 1)))
     runs = sdt.simulate(rule(SAMPLED), POINT, n_steps=1, n_paths=trial.paths(PATHS), rng=trial.rng)
     gradients = (POINT - runs.w.values[:, -1]) * SAMPLED / LR
     trial.data.update(found, gradients=gradients)
@@ -98,8 +99,8 @@ def figure(trial, left, right):
     right.plot(dense, (3 * dense - 1) / 2, color="0.5", lw=1, ls="--", label=r"$(3l-1)/2$")
     right.plot(AMPLIFICATIONS, trial.data["covariance"].value[:, 0, 0] / COVARIANCE[0, 0], "o", mfc="none", color="C0",
                label=r"$\mathrm{Var}\,\hat g_1/\Sigma_{11}$")
-    right.plot(AMPLIFICATIONS, trial.data["third moment"].value[:, 0, 0, 1] / THIRD[0, 0, 1], "s", mfc="none", color="C1",
-               label=r"$\kappa_{112}(\hat g)/\kappa_{112}$")
+    right.plot(AMPLIFICATIONS, trial.data["third moment"].value[:, 0, 0, 1] / THIRD[0, 0, 1], "s", mfc="none",
+               color="C1", label=r"$\kappa_{112}(\hat g)/\kappa_{112}$")
     right.set(xscale="log", yscale="log", xlabel="amplification $l$", ylabel="SVAG over one draw",
               title="All pairs enumerated")
     left.legend(loc="lower left", markerscale=0.5)
@@ -110,11 +111,12 @@ def figure(trial, left, right):
 claim = Claim(
     "SVAG-1", "Moments of the weighted gradient", paper="svag",
     where="the section that introduces SVAG, where the two weights are chosen",
-    statement=r"$\hat g=\frac{1+s}2\nabla L_{\gamma_1}+\frac{1-s}2\nabla L_{\gamma_2}$ with $s=\sqrt{2l-1}$ has mean "
-              r"$\nabla L$, covariance $l\Sigma$ and third central moment $\frac{3l-1}2$ times that of $\nabla L_\gamma$; "
-              r"$l=1$ is SGD, and no other weights of sum 1 and sum of squares $l$ exist but these swapped.",
-    setup=r"Random linear gradients with three outcomes in $d=2$: all pairs of draws at one point, for $l=1,2,5,64$; and "
-          r"one step of the simulated rule at $l=5$, $\eta=0.25$",
+    statement=r"$\hat g=\frac{1+s}2\nabla L_{\gamma_1}+\frac{1-s}2\nabla L_{\gamma_2}$ with $s=\sqrt{2l-1}$ has "
+              r"mean $\nabla L$, covariance $l\Sigma$ and third central moment $\frac{3l-1}2$ times that of $\nabla "
+              r"L_\gamma$; $l=1$ is SGD, and no other weights of sum 1 and sum of squares $l$ exist but these "
+              "swapped.",
+    setup="Random linear gradients with three outcomes in $d=2$: all pairs of draws at one point, for "
+          r"$l=1,2,5,64$; and one step of the simulated rule at $l=5$, $\eta=0.25$",
     proof=svag.by_claim("SVAG-1"), quantities=QUANTITIES, measure=measure, broken=broken, figure=figure,
     control=r"a single draw times $\sqrt l$, for the mean; and $s=\sqrt{2l}$, whose squares of weights add up to "
             r"$l+\frac12$")

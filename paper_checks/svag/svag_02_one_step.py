@@ -3,10 +3,10 @@ r"""SVAG-2: one SVAG step has the moments 1 to 3 of the SDE over the same time, 
 .. math:: \mathbb E(x_1-x)^k - \mathbb E(X_h-x)^k = \frac{c_k}{l^2} + O(l^{-3}), \quad h=\tfrac\eta l,\; k=1,2,3; \qquad
           c_1 = \eta^2\Bigl(\tfrac{\eta}{4}\Sigma L''' - \tfrac12L'L''\Bigr)
 
-with c_2 and c_3 from SVAG-2's formulas. Two problems in one dimension, whose SVAG step is a sum over pairs of draws: random
-linear gradients, where the SDE's moments are matrix exponentials; and a quartic loss with noise that depends on x, where
-they are the Taylor series Σ hⁿ/n! 𝓐ⁿφ of the generator 𝓐. In two dimensions, random matrices: moments 1 and 2 differ by
-O(1/l²).
+with c_2 and c_3 from SVAG-2's formulas. Two problems in one dimension, whose SVAG step is a sum over pairs of draws:
+random linear gradients, where the SDE's moments are matrix exponentials; and a quartic loss with noise that depends
+on x, where they are the Taylor series Σ hⁿ/n! 𝓐ⁿφ of the generator 𝓐. In two dimensions, random matrices: moments 1
+and 2 differ by O(1/l²).
 """
 
 from functools import cache
@@ -35,8 +35,8 @@ PLANE_START = np.array([0.75, -0.5])
 AMPLIFICATIONS = tuple(2**k for k in range(6, 11))
 TERMS = 8  # of the series: the next is below (4 h)^9/9! of the first, 1e-22 at l = 64
 EPS = np.finfo(float).eps
-# Extrapolated over five l the remainder is O(l^{-5}); a gap of c/l² at l = 1024 loses l eps lr/c = 1e-12. A thousandth of
-# the coefficients, which are about 0.05, leaves room for both.
+# Extrapolated over five l the remainder is O(l^{-5}); a gap of c/l² at l = 1024 loses l eps lr/c = 1e-12. A
+# thousandth of the coefficients, which are about 0.05, leaves room for both.
 RHO = 5e-5
 
 
@@ -104,8 +104,8 @@ PROBLEMS = {  # L', L'', L''', Σ, Σ', Σ'', κ₃
 RIGHT = {name: coefficients(*at) for name, at in PROBLEMS.items()}
 FROZEN = {name: coefficients(slope, hessian, 0.0, noise, 0.0, 0.0, kappa)
           for name, (slope, hessian, _, noise, _, _, kappa) in PROBLEMS.items()}
-QUANTITIES = {name: Quantity(RIGHT[name], RHO, wrong=FROZEN[name], bias_source="what the last extrapolation in $1/l$ moved")
-              for name in PROBLEMS}
+LAST = "what the last extrapolation in $1/l$ moved"
+QUANTITIES = {name: Quantity(RIGHT[name], RHO, wrong=FROZEN[name], bias_source=LAST) for name in PROBLEMS}
 QUANTITIES["order in the plane"] = Quantity(
     2.0, 0.1, wrong=1.0, points=[rf"$\mathbb{{E}}\,{y}$" for y in ("y_1", "y_2", "y_1^2", "y_1y_2", "y_2^2")],
     bias_source="the drift of the order over the range of $l$")
@@ -131,7 +131,8 @@ def figure(trial, ax):
         ax.plot(l, np.abs(RIGHT["quartic"][k]) / l**2, color="0.5", lw=1, label="$|c_k|/l^2$" if k == 0 else None)
     more = np.abs(gaps[:, 1] + 0.05 * LR**2 / l * SPREAD(START) ** 2)
     ax.plot(l, more, "+:", color="C3", lw=1, label="moment 2, 5 % more noise")
-    ax.set(xscale="log", yscale="log", xlabel="amplification $l$", ylabel=r"$|\mathbb{E}(x_1-x)^k-\mathbb{E}(X_h-x)^k|$",
+    ax.set(xscale="log", yscale="log", xlabel="amplification $l$",
+           ylabel=r"$|\mathbb{E}(x_1-x)^k-\mathbb{E}(X_h-x)^k|$",
            title=r"One step on a quartic loss: three moments of the SDE up to $O(l^{-2})$")
     ax.set_xticks(AMPLIFICATIONS, [str(n) for n in AMPLIFICATIONS])
     ax.minorticks_off()
@@ -141,12 +142,12 @@ def figure(trial, ax):
 claim = Claim(
     "SVAG-2", "Moments of one step", paper="svag",
     where="the proof that SVAG approximates the SDE: the moments of one step",
-    statement=r"The moments 1 to 3 of one SVAG step and of the SDE over the time $\eta/l$ agree up to $c_kl^{-2}$, with "
-              r"$c_1=\eta^2(\frac\eta4\Sigma L'''-\frac12L'L'')$, "
-              r"$c_2=\eta^3(\frac12L'\Sigma'+\Sigma L''-\frac\eta4\Sigma\Sigma'')$ and "
-              r"$c_3=-\frac32\eta^3(\kappa_3+\eta\Sigma\Sigma')$ in one dimension; moments 1 and 2 in any.",
-    setup=r"No simulation: sums over the pairs of draws of one step at $l=64$ to $1024$, $\eta=0.25$, against the SDE's "
-          r"moments, for linear gradients and a quartic loss in $d=1$ and linear gradients in $d=2$",
+    statement=r"The moments 1 to 3 of one SVAG step and of the SDE over the time $\eta/l$ agree up to $c_kl^{-2}$, "
+              r"with $c_1=\eta^2(\frac\eta4\Sigma L'''-\frac12L'L'')$, $c_2=\eta^3(\frac12L'\Sigma'+\Sigma "
+              r"L''-\frac\eta4\Sigma\Sigma'')$ and $c_3=-\frac32\eta^3(\kappa_3+\eta\Sigma\Sigma')$ in one "
+              "dimension; moments 1 and 2 in any.",
+    setup=r"No simulation: sums over the pairs of draws of one step at $l=64$ to $1024$, $\eta=0.25$, against the "
+          "SDE's moments, for linear gradients and a quartic loss in $d=1$ and linear gradients in $d=2$",
     proof=svag.by_claim("SVAG-2"), quantities=QUANTITIES, measure=measure, figure=figure,
     control=r"$c_k$ for noise that is constant over the step and a quadratic loss ($\Sigma'=\Sigma''=L'''=0$); and "
             r"moments that agree up to $O(l^{-1})$ only")

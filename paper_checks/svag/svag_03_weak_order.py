@@ -3,9 +3,9 @@ r"""SVAG-3: SVAG converges weakly to the SDE, with an error of order 1/l.
 .. math:: \max_{kh\le T}\bigl|\mathbb E g(x_k) - \mathbb E g(X_{kh})\bigr| \le \frac Cl, \quad h=\tfrac\eta l, \qquad
           dX = -\nabla L\,dt + (\eta\Sigma)^{1/2}dW
 
-With random linear gradients ∇L_γ = a_γ x − b_γ all moments of both close; on a loss with two wells, and noise that depends
-on x, the law is a matrix on Fourier modes (`on_circle`): both errors are numbers without noise. Then the rule itself is run
-on the two wells. Clock: gradient-flow time; T is four steps of SGD.
+With random linear gradients ∇L_γ = a_γ x − b_γ all moments of both close; on a loss with two wells, and noise that
+depends on x, the law is a matrix on Fourier modes (`on_circle`): both errors are numbers without noise. Then the rule
+itself is run on the two wells. Clock: gradient-flow time; T is four steps of SGD.
 """
 
 from functools import cache
@@ -47,7 +47,7 @@ def moment_equations(factor=1.0):
 
 
 def times(l):
-    """Steps k at quarters of an SGD step: the errors are smooth in time, their largest values there have the order of all."""
+    """Steps k at quarters of an SGD step: the errors are smooth in time, so these show the largest."""
     return np.arange(4 * SGD_STEPS + 1) * (l // 4)
 
 
@@ -69,7 +69,7 @@ def on_two_wells(pair, l):
 
 
 def orders(errors):
-    """Slopes of the largest error (rows: FITTED) in 1/l; the drift over the range bounds their distance from the limit."""
+    """Slopes of the largest error (rows: FITTED) in 1/l; the drift over the range bounds what is left."""
     fits = [fit_order(1 / np.array(FITTED), column) for column in np.abs(errors).max(axis=1).T]
     return Estimate([f.order for f in fits], np.zeros(len(fits)), [abs(f.drift) for f in fits])
 
@@ -87,8 +87,8 @@ def shift_on_circle():
 
 DRIFT, LAST = "the drift of the order over the range of $l$", "what the last extrapolation in $1/l$ moved"
 OF_MEAN = {"lr": LR, "eigenvalue": 1.0, "offset": 0.5, "w0": LINEAR_START}
-# Wrong: E x, which no noise changes, has order 2 like the moments of one step, and the limit of SGD itself; its error knows
-# of no offset; and SVAG, whatever its l, does what SGD does.
+# Wrong: E x, which no noise changes, has order 2 like the moments of one step, and the limit of SGD itself; its error
+# knows of no offset; and SVAG, whatever its l, does what SGD does.
 IN_THE_MEAN_SGD = svag.svag_mean(step=SGD_STEPS, amplification=1, **OF_MEAN) - svag.sde_mean(
     t=SGD_STEPS * LR, **{name: value for name, value in OF_MEAN.items() if name != "lr"})
 QUANTITIES = {
@@ -109,19 +109,21 @@ QUANTITIES = {
 
 
 def without_runs(factor, unamplified=False):
-    """The exact part, with too much noise by `factor`; the orders are those of noise that is not amplified, if so told."""
+    """The exact part, with too much noise by `factor`; the orders are those of noise not amplified, if so told."""
     linear = np.stack([of_moments(svag_rule(LINEAR, LR, l, factor), l) for l in FITTED])
     wells = np.stack([on_two_wells(weights(l, factor), l) for l in FITTED])
     of_orders = linear, wells
     if unamplified:
         of_orders = (np.stack([of_moments(sdt.dynamics.NoisyGD(LINEAR, lr=LR / l), l) for l in FITTED]),
                      np.stack([on_two_wells((1.0, 0.0), l) for l in FITTED]))
-    # k products of 16 x 16 transfers with entries below 2 near the identity, moments below 4; of the modes what is left out
+    # k products of 16 x 16 transfers with entries below 2 near the identity, moments below 4; of the modes what is
+    # left out
     rounding = 16 * np.finfo(float).eps * 4 * max(FITTED) * SGD_STEPS
-    of_modes = max(on_circle.truncation(*weights(l, factor), CIRCLE_LR / l, SGD_STEPS * l) for l in (FITTED[0], FITTED[-1]))
+    of_modes = max(on_circle.truncation(*weights(l, factor), CIRCLE_LR / l, SGD_STEPS * l) for l in FITTED[::4])
     return of_orders, {
         "order, x": next(orders(of_orders[0][..., :1]).points()), "order, x^2 to x^4": orders(of_orders[0][..., 1:]),
-        "limit, x": extrapolated(linear[:, -1, 0], rounding), "limit, x^2 to x^4": extrapolated(linear[:, -1, 1:], rounding),
+        "limit, x": extrapolated(linear[:, -1, 0], rounding),
+        "limit, x^2 to x^4": extrapolated(linear[:, -1, 1:], rounding),
         "l times the error of x": extrapolated(linear[:, -1, 0] * FITTED, max(FITTED) * rounding),
         "two wells, order": orders(of_orders[1]), "two wells, limit": extrapolated(wells[:, -1], of_modes)}
 
@@ -144,24 +146,19 @@ def broken(trial):
 
 def figure(trial, left, right):
     """Left: the exact errors with 1/l; right: the same on the two wells, with those of runs."""
-    def largest(rule):
-        return [np.abs(of_moments(rule(l), l)).max(axis=0)[3] for l in FITTED]
-
-    linear, ladder = np.abs(trial.data["linear"]).max(axis=1).T, (4, 8, 16, *FITTED)
-    for n, errors in zip(POWERS, linear, strict=True):
-        left.plot(FITTED, errors, "o-", ms=5, mfc="none", lw=1, label=f"$x^{n}$" if n > 1 else "$x$")
-    left.plot(FITTED, largest(lambda l: sdt.dynamics.NoisyGD(LINEAR, lr=LR / l)), "x--", color="C5", lw=1,
-              label="$x^4$, noise not amplified")
-    left.plot(FITTED, largest(lambda l: svag_rule(LINEAR, LR, l, MORE)), "+:", color="C5", lw=1, label="$x^4$, 5 % more noise")
-    left.set(ylim=(2e-5, 1), title="Random linear gradients", ylabel=r"$\max_k|\mathbb{E}g(x_k)-\mathbb{E}g(X_{kh})|$")
-    for i, name in enumerate(on_circle.OBSERVED):
-        right.plot(ladder, [np.abs(on_two_wells(weights(l), l)[:, i]).max() for l in ladder], "os^"[i] + "-", ms=5, mfc="none",
-                   lw=1, label=name)
-        run = list(trial.data[ladder[0]].points())[i]  # at l = 32 the error is within the bars
-        right.errorbar(ladder[0], abs(run.value - of_sde_on_circle()[-1, i]), 3 * run.stderr, fmt="D", ms=3, color=f"C{i}",
-                       capsize=3, label="runs, at $T$" if i == 2 else None)
-    right.plot(ladder, [np.abs(on_two_wells((1.0, 0.0), l)[:, 0]).max() for l in ladder], "x--", color="C5", lw=1,
-               label="$L$, noise not amplified")
+    ladder, style = (4, 8, 16, *FITTED), {"ms": 5, "mfc": "none", "lw": 1}
+    for n, errors in zip(POWERS, np.abs(trial.data["linear"]).max(axis=1).T, strict=True):
+        left.plot(FITTED, errors, "o-", label=f"$x^{n}$" if n > 1 else "$x$", **style)
+    more = [np.abs(of_moments(svag_rule(LINEAR, LR, l, MORE), l)[:, 3]).max() for l in FITTED]
+    left.plot(FITTED, more, "+:", color="C5", label="$x^4$, 5 % more noise", **style)
+    left.set(title="Linear gradients", ylim=(2e-5, 1e-1), ylabel=r"$\max_k|\mathbb{E}g(x_k)-\mathbb{E}g(X_{kh})|$")
+    wells = np.stack([np.abs(on_two_wells(weights(l), l)).max(axis=0) for l in ladder])
+    for i, (name, run) in enumerate(zip(on_circle.OBSERVED, trial.data[ladder[0]].points(), strict=True)):
+        right.plot(ladder, wells[:, i], "os^"[i] + "-", label=name, **style)
+        right.errorbar(ladder[0], abs(run.value - of_sde_on_circle()[-1, i]), 3 * run.stderr, fmt="D", ms=3, capsize=3,
+                       color=f"C{i}", label="runs, at $T$" if i == 2 else None)
+    plain = [np.abs(on_two_wells((1.0, 0.0), l)[:, 0]).max() for l in ladder]
+    right.plot(ladder, plain, "x--", color="C5", label="$L$, noise not amplified", **style)
     right.set(title="Two wells", ylim=(2e-4, 30))
     for ax, ticks in ((left, FITTED), (right, ladder[::2])):
         ax.set(xscale="log", yscale="log", xlabel="amplification $l$")
@@ -174,12 +171,13 @@ def figure(trial, left, right):
 claim = Claim(
     "SVAG-3", "Weak order 1 in 1/l", paper="svag",
     where="the theorem that SVAG is a weak approximation of the SDE of order 1 in $1/l$",
-    statement=r"At fixed $\eta$ and $T$, $\max_k|\mathbb E g(x_k)-\mathbb E g(X_{kh})|\le C/l$, $h=\eta/l$, for SVAG(l) and "
-              r"the SDE $dX=-\nabla L\,dt+(\eta\Sigma)^{1/2}dW$, and the order is 1: for linear gradients the error of $x$ is "
-              r"$-\frac{\eta a^2t}{2l}e^{-at}(x_0-b/a)$ to first order.",
-    setup=r"Linear gradients in $d=1$ ($\eta=0.25$), and $L=-\cos x-\frac12\cos2x$ with skewed two-point noise that depends "
-          r"on $x$ ($\eta=0.5$), over four SGD steps: exact laws for $l=32$ to $512$, and runs of the rule for $l=4,32$",
+    statement=r"At fixed $\eta$ and $T$, $\max_k|\mathbb E g(x_k)-\mathbb E g(X_{kh})|\le C/l$, $h=\eta/l$, for "
+              r"SVAG(l) and the SDE $dX=-\nabla L\,dt+(\eta\Sigma)^{1/2}dW$, and the order is 1: for linear "
+              r"gradients the error of $x$ is $-\frac{\eta a^2t}{2l}e^{-at}(x_0-b/a)$ to first order.",
+    setup=r"Linear gradients in $d=1$ ($\eta=0.25$), and $L=-\cos x-\frac12\cos2x$ with skewed two-point noise that "
+          r"depends on $x$ ($\eta=0.5$), over four SGD steps: exact laws for $l=32$ to $512$, and runs of the rule "
+          "for $l=4,32$",
     proof=svag.by_claim("SVAG-3"), quantities=QUANTITIES, measure=measure, broken=broken, figure=figure,
-    control=r"$s=\sqrt{2.1l-1}$, 5 % too much noise, has the SDE as its limit; GD with the $l$-fold smaller step and noise "
-            r"that is not amplified has order 1; $\mathbb Ex$ has order 2, as the moments of one step, or the limit of SGD; "
-            r"its error knows of no offset; and SVAG(l) does what SGD does")
+    control=r"$s=\sqrt{2.1l-1}$, 5 % too much noise, has the SDE as its limit; GD with the $l$-fold smaller step "
+            r"and noise that is not amplified has order 1; $\mathbb Ex$ has order 2, as the moments of one step, or "
+            "the limit of SGD; its error knows of no offset; and SVAG(l) does what SGD does")

@@ -1,12 +1,12 @@
 r"""SVAG-4: how wide SGD, SVAG(l) and the SDE lie around a minimum.
 
-.. math:: S = \frac{\eta\sigma^2}{a(2-\eta a)}\;(\text{SGD}), \qquad \frac{\eta\sigma^2}{a(2-\eta a/l)}\;(\text{SVAG}(l)),
+.. math:: S = \frac{\eta\sigma^2}{a(2-\eta a)}\;(\text{SGD}),\ \frac{\eta\sigma^2}{a(2-\eta a/l)}\;(\text{SVAG}(l)),
           \qquad \frac{\eta\sigma^2}{2a}\;(\text{SDE}); \qquad
           S = (I-hA)S(I-hA)^\top + h\eta\Sigma,\; h=\tfrac\eta l, \quad AS + SA = \eta\Sigma
 
-for noise of constant covariance. Matrices A and Σ that do not commute, noise of a skewed finite law. The entries in the
-eigenbasis of A are held against Lyapunov equations, against the moment recursion of the rule and the moment equations of
-the SDE (to rounding), and against runs of the rule. Clock: SVAG steps, l of which take the time η.
+for noise of constant covariance. Matrices A and Σ that do not commute, noise of a skewed finite law. The entries in
+the eigenbasis of A are held against Lyapunov equations, against the moment recursion of the rule and the moment
+equations of the SDE (to rounding), and against runs of the rule. Clock: SVAG steps, l of which take the time η.
 """
 
 import numpy as np
@@ -26,8 +26,8 @@ AMPLIFICATIONS = (1, 2, 8)
 DIRECTIONS = np.array([[1.0, 0.0], [0.0, 1.0], [0.5**0.5, 0.5**0.5]])  # three variances tell a covariance
 LABELS = ["$x_1$", "$x_2$", r"$(x_1+x_2)/\sqrt{2}$"]
 
-# The square of a near-normal variable varies by 1.4 to 1.5 times its mean: 200 000 paths leave 5 · 1.5/447 = 1.7 %, twice
-# that in quick mode. The start is forgotten by exp(-2 · 0.3 · 30) = 1e-8 of the variance.
+# The square of a near-normal variable varies by 1.4 to 1.5 times its mean: 200 000 paths leave 5 · 1.5/447 = 1.7 %,
+# twice that in quick mode. The start is forgotten by exp(-2 · 0.3 · 30) = 1e-8 of the variance.
 PATHS, SPAN, RHO = 200_000, 30, 0.04
 
 
@@ -47,8 +47,8 @@ def along(covariance):
 
 DISCRETE, OF_SDE = np.stack([closed_form(l) for l in AMPLIFICATIONS]), closed_form(None)
 OF_SGD = DISCRETE[0]
-# Wrong: the discrete rules lie as wide as the SDE; the SDE, and SVAG whatever its l, as wide as SGD (l steps of η/l with
-# l-fold covariance bring as much noise as one of SGD). A run at l = 8 could not tell SVAG from the SDE.
+# Wrong: the discrete rules lie as wide as the SDE; the SDE, and SVAG whatever its l, as wide as SGD (l steps of η/l
+# with l-fold covariance bring as much noise as one of SGD). A run at l = 8 could not tell SVAG from the SDE.
 QUANTITIES = {
     "Lyapunov equations": Quantity(np.stack([*DISCRETE, OF_SDE]), 1e-9, wrong=np.stack([OF_SDE] * 3 + [OF_SGD])),
     "moment recursion": Quantity(DISCRETE, 1e-9, wrong=np.stack([OF_SDE] * 3)),
@@ -105,9 +105,9 @@ def figure(trial, left, right):
     """Left: SGD around the minimum, with the ellipses of SGD and SDE; right: a variance against l."""
     left.plot(*trial.data["ends"][0][:400].T, ".", ms=3, color="C0", alpha=0.4, label="SGD")
     turn = np.linspace(0, 2 * np.pi, 200)
-    for covariance, colour, style, label in ((OF_SGD, "C0", "-", "SGD: $2S^{1/2}$"), (OF_SDE, "C1", "--", "SDE: $2S^{1/2}$")):
+    for covariance, colour, style, name in ((OF_SGD, "C0", "-", "SGD"), (OF_SDE, "C1", "--", "SDE")):
         ellipse = 2 * np.linalg.cholesky(covariance) @ np.stack([np.cos(turn), np.sin(turn)])
-        left.plot(*ellipse, style, color=colour, lw=1.5, label=label)
+        left.plot(*ellipse, style, color=colour, lw=1.5, label=f"{name}: $2S^{{1/2}}$")
     left.set(xlabel="$x_1$", ylabel="$x_2$", aspect="equal")
     dense = np.arange(1, 17)
     for i, colour in ((1, "C0"), (0, "C2")):
@@ -118,7 +118,7 @@ def figure(trial, left, right):
                    label="closed form" if i else None)
         measured = [mean_estimate((x @ v) ** 2) for x in trial.data["ends"]]
         right.errorbar(AMPLIFICATIONS, [e.value / limit for e in measured], [3 * e.stderr / limit for e in measured],
-                       fmt="o", ms=5, mfc="none", capsize=3, color=colour, label=rf"runs, $\eta a={LR * VALUES[i]:.2f}$")
+                       fmt="o", mfc="none", capsize=3, color=colour, label=rf"runs, $\eta a={LR * VALUES[i]:.2f}$")
     right.axhline(1, color="C1", ls="--", lw=1.2, label="SDE")
     right.set(xscale="log", xlabel="amplification $l$ ($l=1$: SGD)", ylabel=r"variance over $\eta\sigma^2/(2a)$")
     right.set_xticks([1, 2, 4, 8, 16], ["1", "2", "4", "8", "16"])
@@ -131,12 +131,13 @@ def figure(trial, left, right):
 claim = Claim(
     "SVAG-4", "Stationary covariance", paper="svag", extension=True,
     where="not in the paper: it follows from the three processes that the paper compares",
-    statement=r"On $\frac12x^TAx$ with noise of constant covariance, SGD comes to rest with "
-              r"$S=(I-\eta A)S(I-\eta A)^T+\eta^2\Sigma$, SVAG(l) with $\eta$ replaced by $\eta/l$ and $\Sigma$ by $l\Sigma$, "
-              r"the SDE with $AS+SA=\eta\Sigma$; along an eigenvector $\eta\sigma^2/(a(2-\eta a/l))$ against "
+    statement=r"On $\frac12x^TAx$ with noise of constant covariance, SGD comes to rest with $S=(I-\eta A)S(I-\eta "
+              r"A)^T+\eta^2\Sigma$, SVAG(l) with $\eta$ replaced by $\eta/l$ and $\Sigma$ by $l\Sigma$, the SDE "
+              r"with $AS+SA=\eta\Sigma$; along an eigenvector $\eta\sigma^2/(a(2-\eta a/l))$ against "
               r"$\eta\sigma^2/(2a)$.",
-    setup=r"A quadratic in $d=2$ with $\eta a=0.3$ and $0.83$ and skewed noise: Lyapunov equations, moment recursions, and "
-          r"$30l$ steps of the simulated rule for $l=1,2,8$",
+    setup=r"A quadratic in $d=2$ with $\eta a=0.3$ and $0.83$ and skewed noise: Lyapunov equations, moment "
+          "recursions, and $30l$ steps of the simulated rule for $l=1,2,8$",
     proof=proof, quantities=QUANTITIES, measure=measure, figure=figure,
     bias_source="the rule itself is simulated, its start forgotten to 1e-8 of the variance",
-    control=r"the discrete rules lie as wide as the SDE, $\eta\sigma^2/(2a)$; the SDE, and SVAG at $l=8$, as wide as SGD")
+    control=r"the discrete rules lie as wide as the SDE, $\eta\sigma^2/(2a)$; the SDE, and SVAG at $l=8$, as wide "
+            "as SGD")

@@ -3,9 +3,9 @@ r"""SVAG-6: SGD is like its SDE only where the noise is strong.
 .. math:: \frac rn\Bigl(1-\frac{\eta\lambda}2\Bigr) = 1 + \frac GN, \quad r = \frac{R}{R_{SDE}},\; n = \frac N{N_{SDE}}
           \qquad\Rightarrow\qquad 1 + \frac GN \le C^2\Bigl(1-\frac{\eta\lambda}2\Bigr) \quad\text{if } r, n\in[1/C, C]
 
-at rest, G and N of SGD. Both are measured: the identity, and what is left of the inequality at the smallest C that R and N
-allow (a C for G as well is no smaller, so the statement follows). On this loss r n ≈ 1: there is little to spare. Clock:
-steps.
+at rest, G and N of SGD. Both are measured: the identity, and what is left of the inequality at the smallest C that R
+and N allow (a C for G as well is no smaller, so the statement follows). On this loss r n ≈ 1: there is little to
+spare. Clock: steps.
 """
 
 from functools import partial
@@ -21,9 +21,9 @@ from .at_rest import LR, cases_at_rest, halved, label
 CASES = ((2.0, 0.2), (2.5, 0.2), (3.0, 0.1))  # (curvature, weight decay)
 HALF, SIGNAL = 1 - LR * np.transpose(CASES)[1] / 2, np.array([0.6, 0.8, 0.7])  # 1 - lr λ/2, and G/N, in each
 LABELS = [label(*case) for case in CASES]
-# The identity takes R/N of both and G/N of SGD, together 13 % a path: 6000 paths leave 0.9 %, twice that in quick mode. The
-# SDE's steps leave 0.9 % in R and in N each, bounded by 1.25 times that, of which 0.5 % is noise. The inequality is a
-# difference of numbers near 1.8 with the same relative errors.
+# The identity takes R/N of both and G/N of SGD, together 13 % a path: 6000 paths leave 0.9 %, twice that in quick
+# mode. The SDE's steps leave 0.9 % in R and in N each, bounded by 1.25 times that, of which 0.5 % is noise. The
+# inequality is a difference of numbers near 1.8 with the same relative errors.
 PATHS, RHO_IDENTITY, RHO_SLACK = 6000, 0.05, 0.1
 
 

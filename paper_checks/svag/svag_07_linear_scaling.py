@@ -3,9 +3,9 @@ r"""SVAG-7: how far batch and learning rate can grow together, from R, G and N o
 .. math:: \frac{R'}R,\ \frac{G'}G,\ \frac{\kappa N'}N \in \Bigl[\frac1C, C\Bigr] \quad\Rightarrow\quad
           \kappa \le C^2\rho + (C^2\rho-1)\frac NG, \qquad \rho = \frac{2-\kappa\eta\lambda}{2-\eta\lambda}
 
-for SGD at (B, η) and (κB, κη) at stationarity with decay λ. The scale-invariant quadratic, whose noise at batch κB is that
-at B over κ: R, G and N over a sweep of κ, where the runs part, and the largest κ that the run at κ = 1 foretells. Clock:
-steps.
+for SGD at (B, η) and (κB, κη) at stationarity with decay λ. The scale-invariant quadratic, whose noise at batch κB is
+that at B over κ: R, G and N over a sweep of κ, where the runs part, and the largest κ that the run at κ = 1
+foretells. Clock: steps.
 """
 
 import math
@@ -18,24 +18,26 @@ from sdetheory.scaling_rule import scaling_limit, scaling_sweep
 from sdetheory.theory import svag
 
 EIGENVALUES, TRACE = (1.0, 1.0, 1.0, 0.0), 0.1  # TRACE: Tr Sigma at unit norm and batch B, in d - 1 = 3 directions
-LR, DECAY = 0.1, 0.02  # lr/|w|^2 = (2 lr decay/TRACE)^(1/2) = 0.2 at rest: N/G near 2 (d - 1)/(0.2 rank) = 10, and kappa to 12
+LR, DECAY = 0.1, 0.02  # lr/|w|² = (2 lr decay/TRACE)^{1/2} = 0.2 at rest: N/G near 2 (d - 1)/(0.2 rank) = 10, κ to 12
 FACTORS = np.array([1.0, 2.0, 4.0, 8.0, 16.0, 32.0])  # up to more than twice that, fixed before
 LABELS = [rf"$\kappa={k:g}$" for k in FACTORS]
 SIMILARITY = math.sqrt(2)
 START = (LR * TRACE / (2 * DECAY)) ** 0.25 * np.full(4, 0.5)
 
-# The norm forgets its start by exp(-4 lr decay n) = 6e-6 within the half of the 3000 steps that is left out. The balance of a
-# path varies by 8 % at most: 2000 paths leave 5 · 0.18 % = 0.9 %, twice that in quick mode. Ratios vary by less than 25 %.
+# The norm forgets its start by exp(-4 lr decay n) = 6e-6 within the half of the 3000 steps that is left out. The
+# balance of a path varies by 8 % at most: 2000 paths leave 5 · 0.18 % = 0.9 %, twice that in quick mode. Ratios vary
+# by less than 25 %.
 STEPS, PATHS, RHO = 3000, 2000, 0.04
 
-# Broken: the SDE's balance leaves out G, kappa times G/N at kappa = 1 while the runs are alike, and more beyond; C in place
-# of C² foretells less than the low end by that much, and is off by that factor at kappa = 2, where the inequality is almost
-# sharp. Wrong: as SDEs (B, η) and (κB, κη) are the same, so that R, G and κN agree for every κ.
+# Broken: the SDE's balance leaves out G, kappa times G/N at kappa = 1 while the runs are alike, and more beyond; C in
+# place of C² foretells less than the low end by that much, and is off by that factor at kappa = 2, where the
+# inequality is almost sharp. Wrong: as SDEs (B, η) and (κB, κη) are the same, so that R, G and κN agree for every κ.
 AT_ONE = {"lr": LR, "weight_decay": DECAY, "sq_grad": 0.1, "noise_trace": 1.0}  # G/N = 0.1 at kappa = 1
 QUANTITIES = {
     "balance": Quantity(1.0, RHO, effect=0.1 * FACTORS, points=LABELS),
     "largest batch factor": Quantity(
-        Between(*FACTORS[3:5]), 1.0, effect=FACTORS[3] - svag.largest_batch_factor(similarity=SIMILARITY**0.5, **AT_ONE)),
+        Between(*FACTORS[3:5]), 1.0,
+        effect=FACTORS[3] - svag.largest_batch_factor(similarity=SIMILARITY**0.5, **AT_ONE)),
     "apart / demanded": Quantity(Between(1.0), RHO, points=LABELS[1:],
                                  effect=1 - 1 / svag.least_similarity(batch_factor=FACTORS[1], **AT_ONE)),
     "apart beyond": Quantity(Between(SIMILARITY), 0.1, wrong=1.0, points=LABELS[4:]),
@@ -60,10 +62,12 @@ def of_widest(runs):
 def over_demanded(runs, n, power=1.0):
     """How far apart the runs are over the least that the theorem demands, C, or a power of it. Without kappa = 1."""
     apart, relative = of_widest(runs)
-    # with q = N/G, log(least) = ½ log(kappa + q) - ½ log(1 + q) + const.: its error is ½|1/(kappa + q) - 1/(1 + q)| se(q)
+    # with q = N/G, log(least) = ½ log(kappa + q) - ½ log(1 + q) + const.: its error is ½|1/(kappa + q) - 1/(1 + q)|
+    # se(q)
     q = (runs.noise_trace / runs.sq_grad).values[0]
     of_q = q * (runs.noise_trace_stderr / runs.noise_trace + runs.sq_grad_stderr / runs.sq_grad).values[0]
-    # both know the run at kappa = 1: standard errors are added, which bounds that of the quotient whatever their correlation
+    # both know the run at kappa = 1: standard errors are added, which bounds that of the quotient whatever their
+    # correlation
     error = relative + 0.5 * power * np.abs(1 / (FACTORS + q) - 1 / (1 + q)) * of_q
     quotient = apart / runs.least_similarity.values**power
     return Estimate(quotient[1:], (error * quotient)[1:], n=n)
@@ -74,8 +78,9 @@ def measure(trial):
     runs = trial.data["runs"] = sweep(trial)
     (apart, relative), n = of_widest(runs), int(runs.n_finite.min())
     return {"balance": Estimate(runs.balance.values, runs.balance_stderr.values, n=n),
-            "largest batch factor": Estimate(*(runs.attrs[f"largest_batch_factor{part}"] for part in ("", "_stderr")), n=n),
-            "apart / demanded": over_demanded(runs, n), "apart beyond": Estimate(apart[4:], (relative * apart)[4:], n=n)}
+            "largest batch factor": Estimate(runs.largest_batch_factor, runs.largest_batch_factor_stderr, n=n),
+            "apart / demanded": over_demanded(runs, n),
+            "apart beyond": Estimate(apart[4:], (relative * apart)[4:], n=n)}
 
 
 def broken(trial):
@@ -95,8 +100,9 @@ def broken(trial):
 def figure(trial, left, right):
     """Left: R, G and kappa N over those at kappa = 1; right: how far apart the runs are, and how far they must be."""
     runs = trial.data["runs"]
-    for name, label, marker in (("sq_norm", "$R'/R$", "o"), ("sq_grad", "$G'/G$", "s"), ("noise_trace", r"$\kappa N'/N$", "^")):
-        left.errorbar(FACTORS, runs[f"{name}_ratio"], 3 * runs[f"{name}_ratio_stderr"], fmt=marker + "-", ms=5, mfc="none",
+    labels = (("sq_norm", "$R'/R$", "o"), ("sq_grad", "$G'/G$", "s"), ("noise_trace", r"$\kappa N'/N$", "^"))
+    for name, label, marker in labels:
+        left.errorbar(FACTORS, runs[f"{name}_ratio"], 3 * runs[f"{name}_ratio_stderr"], fmt=marker + "-", mfc="none",
                       lw=0.8, capsize=3, label=label)
     left.axhspan(1 / SIMILARITY, SIMILARITY, color="0.5", alpha=0.15, label=r"within $C=\sqrt{2}$")
     left.set(ylabel=r"SGD at $(\kappa B,\kappa\eta)$ over SGD at $(B,\eta)$")
@@ -120,13 +126,14 @@ def figure(trial, left, right):
 claim = Claim(
     "SVAG-7", "The limit of linear scaling", paper="svag",
     where="the section on necessary conditions: the theorem on the linear scaling rule and the largest batch",
-    statement=r"At stationarity with decay, $R$, $G$ and $\kappa N$ of SGD at $(B,\eta)$ and $(\kappa B,\kappa\eta)$ agree "
-              r"within a factor $C$ only if $\kappa\leq C^2\rho+(C^2\rho-1)N/G$, $\rho=(2-\kappa\eta\lambda)/(2-\eta\lambda)$, "
-              r"with $N$ and $G$ at batch $B$; so they part by at least a known factor, and beyond $\sqrt2$ before the "
-              r"$\kappa$ that one run foretells.",
-    setup=r"SGD on a Rayleigh quotient in $d=4$ with tangent noise of variance $1/\kappa$, $\eta=0.1$, $\lambda=0.02$ at "
-          r"$\kappa=1$; the second half of $3000/\kappa$ steps for $\kappa=1$ to $32$",
+    statement=r"At stationarity with decay, $R$, $G$ and $\kappa N$ of SGD at $(B,\eta)$ and $(\kappa "
+              r"B,\kappa\eta)$ agree within a factor $C$ only if $\kappa\leq C^2\rho+(C^2\rho-1)N/G$, "
+              r"$\rho=(2-\kappa\eta\lambda)/(2-\eta\lambda)$, with $N$ and $G$ at batch $B$; so they part by at "
+              r"least a known factor, and beyond $\sqrt2$ before the $\kappa$ that one run foretells.",
+    setup=r"SGD on a Rayleigh quotient in $d=4$ with tangent noise of variance $1/\kappa$, $\eta=0.1$, "
+          r"$\lambda=0.02$ at $\kappa=1$; the second half of $3000/\kappa$ steps for $\kappa=1$ to $32$",
     proof=lambda: [*svag.by_claim("SVAG-7"), svag.svag_equilibrium_sq_norm], quantities=QUANTITIES, measure=measure,
     broken=broken, figure=figure, bias_source="SGD itself is simulated, its start forgotten to 1e-5",
-    control=r"$\kappa\leq C\rho+(C\rho-1)N/G$, the bound with $C$ in place of $C^2$; the norm at rest is that of the SDE, "
-            r"without $G$; and linear scaling holds, as for SDEs, so that $R$, $G$ and $\kappa N$ agree for every $\kappa$")
+    control=r"$\kappa\leq C\rho+(C\rho-1)N/G$, the bound with $C$ in place of $C^2$; the norm at rest is that of "
+            r"the SDE, without $G$; and linear scaling holds, as for SDEs, so that $R$, $G$ and $\kappa N$ agree "
+            r"for every $\kappa$")

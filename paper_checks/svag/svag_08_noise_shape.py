@@ -4,8 +4,8 @@ r"""SVAG-8: for linear gradients skewed noise costs an error η² at a fixed tim
           O(\eta^3)\ (\text{symmetric two-point}), \qquad
           \mathbb E\,g(x_{\mathrm{SGD}}) - \mathbb E\,g(X_T) = O(\eta)
 
-NGD has Gaussian noise of the same covariance. Gradients (a + s_a ζ)x − (b + s_b ζ) with one two-point ζ: the noise depends
-on the weight, and all moments are known to rounding. Clock: gradient-flow time, T = ηk.
+NGD has Gaussian noise of the same covariance. Gradients (a + s_a ζ)x − (b + s_b ζ) with one two-point ζ: the noise
+depends on the weight, and all moments are known to rounding. Clock: gradient-flow time, T = ηk.
 """
 
 import numpy as np
@@ -23,16 +23,16 @@ STEPS = np.array([16, 32, 64, 128, 256])  # lr = 1/16 to 1/256: p(lr) - p of ord
 CONSTANT = np.array([4, 16, 64])  # numbers of steps for the closed forms, at noise of one law everywhere
 LR, LR_CONSTANT = END / STEPS, END / CONSTANT
 
-# A moment up to order 4 is carried by matrices with entries <= 2 through 256 steps that contract: 5 products a row, a step
-# adds at most 8 eps, on values below 10 (E x^4 starts at 5).
+# A moment up to order 4 is carried by matrices with entries <= 2 through 256 steps that contract: 5 products a row, a
+# step adds at most 8 eps, on values below 10 (E x^4 starts at 5).
 ROUNDING = 256 * 8 * 10 * np.finfo(float).eps
 ORDER = 0.1
 
 
 def loss(probability, multiplicative=True):
     """Two outcomes; without multiplicative noise they differ by their offset alone."""
-    return sdt.losses.RandomLinear.two_point(A, B if multiplicative else 0.0, curvature_std=S_A if multiplicative else 0.0,
-                                             offset_std=S_B, probability=probability)
+    offset, std = (B, S_A) if multiplicative else (0.0, 0.0)
+    return sdt.losses.RandomLinear.two_point(A, offset, curvature_std=std, offset_std=S_B, probability=probability)
 
 
 def moments(kind, probability, lr, n, multiplicative=True):
@@ -68,7 +68,7 @@ QUANTITIES = {
     # wrong: skewed noise moves every moment, as it does E x^3 where its law is the same everywhere
     "shape, E x and E x^2": Quantity(
         np.zeros((len(STEPS), 2)), 1e-10,
-        wrong=np.stack([svag.third_moment_gap(step=STEPS, lr=LR, eigenvalue=A, third_moment=THIRD_MOMENT)] * 2, axis=1)),
+        wrong=svag.third_moment_gap(step=STEPS, lr=LR, eigenvalue=A, third_moment=THIRD_MOMENT)[:, None] * np.ones(2)),
     # wrong: noise that is not Gaussian costs one order of η, like the step; symmetric noise no less than skewed noise
     **{f"order, {name}": Quantity(right, ORDER, wrong=wrong, bias_source=r"how it moved at the last halving of $\eta$")
        for name, right, wrong in (("skewed", np.full(2, 2.0), np.ones(2)), ("symmetric", 3.0, 2.0),
@@ -87,14 +87,16 @@ def measure(trial):
             "symmetric, E x^4": Exact(shape(SYMMETRIC, CONSTANT, False)[:, 3], ROUNDING),
             "to the SDE, E x^2": limit(constant / LR, ROUNDING / LR),
             "shape, E x and E x^2": Exact(skewed[:, :2], ROUNDING),
-            "order, skewed": local_order(skewed[:, 2:], ROUNDING), "order, symmetric": local_order(symmetric[:, 3], ROUNDING),
+            "order, skewed": local_order(skewed[:, 2:], ROUNDING),
+            "order, symmetric": local_order(symmetric[:, 3], ROUNDING),
             "order, to the SDE": local_order(to_sde, ROUNDING)}
 
 
 def figure(trial, ax):
     """The three distances against η."""
     for name, order, label, marker in (
-            ("to_sde", 1, r"SGD $-$ SDE, $\eta^1$: the step", "o"), ("skewed", 2, r"skewed $-$ Gaussian noise, $\eta^2$", "s"),
+            ("to_sde", 1, r"SGD $-$ SDE, $\eta^1$: the step", "o"),
+            ("skewed", 2, r"skewed $-$ Gaussian noise, $\eta^2$", "s"),
             ("symmetric", 3, r"symmetric two-point $-$ Gaussian noise, $\eta^3$", "^")):
         size = np.abs(trial.data[name][:, 3])
         ax.loglog(LR, size, marker, ms=6, mfc="none", color=f"C{order}", label=label)
@@ -108,16 +110,16 @@ def figure(trial, ax):
 
 claim = Claim(
     "SVAG-8", "For linear gradients the shape of the noise is of higher order than the step", paper="svag",
-    where="the section that compares SGD, by experiment, with GD under Gaussian noise of the same covariance; the orders are "
-          "derived here",
-    statement=r"One step with skewed noise and one with Gaussian noise of the same covariance differ by "
+    where="the section that compares SGD, by experiment, with GD under Gaussian noise of the same covariance; the "
+          "orders are derived here",
+    statement="One step with skewed noise and one with Gaussian noise of the same covariance differ by "
               r"$-\frac{\eta^3}6\kappa_3g^{(3)}$ in $\mathbb Eg$, with symmetric two-point noise by "
-              r"$-\frac{\eta^4}{12}\Sigma^2g^{(4)}$, to leading order. For linear gradients in one dimension, at a fixed time, "
-              r"the moments of SGD differ so from those of noisy GD by $O(\eta^2)$ and by $O(\eta^3)$, while either differs "
-              r"from the SDE by $O(\eta)$.",
-    setup=r"No simulation: moment recursions of SGD and noisy GD and moment equations of the SDE, for linear gradients in "
-          r"$d=1$ with two-point noise, up to the time $1$ at $\eta=1/16$ to $1/256$",
+              r"$-\frac{\eta^4}{12}\Sigma^2g^{(4)}$, to leading order. For linear gradients in one dimension, at a "
+              r"fixed time, the moments of SGD differ so from those of noisy GD by $O(\eta^2)$ and by $O(\eta^3)$, "
+              r"while either differs from the SDE by $O(\eta)$.",
+    setup="No simulation: moment recursions of SGD and noisy GD and moment equations of the SDE, for linear "
+          r"gradients in $d=1$ with two-point noise, up to the time $1$ at $\eta=1/16$ to $1/256$",
     proof=svag.by_claim("SVAG-8"), quantities=QUANTITIES, measure=measure, figure=figure,
-    control=r"skewed noise costs an error of first order, $\eta$, and symmetric noise of second order; skewed noise moves "
-            r"every moment; the gaps at a fixed time are the sum of those of the steps, $-\eta^3\kappa_3$ and "
+    control=r"skewed noise costs an error of first order, $\eta$, and symmetric noise of second order; skewed noise "
+            r"moves every moment; the gaps at a fixed time are the sum of those of the steps, $-\eta^3\kappa_3$ and "
             r"$-2\eta^4\Sigma^2$ each; and the SDE is $O(\eta^2)$ away")

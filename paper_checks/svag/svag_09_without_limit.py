@@ -4,10 +4,10 @@ r"""SVAG-9: where the SDE fails: large batches at finite η, and gradients of in
           \in \Bigl[\frac1{1-\eta a/2}, \frac{2\eta a}{1-e^{-2\eta a}}\Bigr]\ (N \gg G), \qquad
           \text{scale of } x_l - x_0 \sim l^{1/\alpha-1/2}\ (\alpha\text{-stable gradients})
 
-The first: SGD on ½ax² with little and with much Gaussian noise against its SDE, by E x² = G/a² (E x knows nothing of noise).
-The second: l steps of SVAG(l), the time of one step of SGD, on a flat loss; without a variance, scales are measured by the
-median of |x_l − x_0|, which is the scale times that of the standard stable law. The simulated rule is SVAG throughout;
-l = 1 is SGD. Clock: steps.
+The first: SGD on ½ax² with little and with much Gaussian noise against its SDE, by E x² = G/a² (E x knows nothing of
+noise). The second: l steps of SVAG(l), the time of one step of SGD, on a flat loss; without a variance, scales are
+measured by the median of |x_l − x_0|, which is the scale times that of the standard stable law. The simulated rule is
+SVAG throughout; l = 1 is SGD. Clock: steps.
 """
 
 import functools
@@ -28,10 +28,10 @@ STABILITIES, LR = (1.0, 1.5, 2.0), 0.5  # Cauchy, in between, Gaussian
 AMPLIFICATIONS = np.array([1, 4, 16, 64])
 FITTED = AMPLIFICATIONS[1:]  # the local slope is 1/alpha - 1/2 up to O(1/l)
 
-# The median of |x| has relative standard error (pi/2)/n^(1/2) for a Cauchy law, less for the others: 40 000 paths leave
-# 5 · 0.8 % = 4 %, twice that in quick mode. In the slope over log 16 that is 0.02, and 0.02 is its distance from the limit.
-# The ratio of second moments is 1.3 at most, and varies by 1.4 times that where the noise is strong: 5 · 1.9/200 = 0.05; where
-# it is weak, by 0.2 at most: 0.005. Twice that in quick mode.
+# The median of |x| has relative standard error (pi/2)/n^(1/2) for a Cauchy law, less for the others: 40 000 paths
+# leave 5 · 0.8 % = 4 %, twice that in quick mode. In the slope over log 16 that is 0.02, and 0.02 is its distance
+# from the limit. The ratio of second moments is 1.3 at most, and varies by 1.4 times that where the noise is strong:
+# 5 · 1.9/200 = 0.05; where it is weak, by 0.2 at most: 0.005. Twice that in quick mode.
 PATHS, RHO, RHO_EXPONENT, RHO_RATIO = 40_000, 0.1, 0.08, {"N << G": 0.03, "N >> G": 0.1}
 
 
@@ -39,16 +39,16 @@ PATHS, RHO, RHO_EXPONENT, RHO_RATIO = 40_000, 0.1, 0.08, {"N << G": 0.03, "N >> 
 def standard_median(stability):
     """The median of |X| for E exp(iuX) = exp(−|u|^α): P(X <= x) = 1/2 + (1/π)∫ sin(ux)/u exp(−u^α) du, over u > 0."""
     def above(x):
-        integral, _ = scipy.integrate.quad(lambda u: x * np.sinc(u * x / np.pi) * np.exp(-u**stability), 0, np.inf, limit=200)
-        return integral / np.pi - 0.25
+        return scipy.integrate.quad(lambda u: x * np.sinc(u * x / np.pi) * np.exp(-u**stability), 0, np.inf,
+                                    limit=200)[0] / np.pi - 0.25
 
     return float(scipy.optimize.brentq(above, 0.5, 1.5, xtol=1e-10))
 
 
 def median(stability, amplification):
     """The median of |x_l − x_0|."""
-    return standard_median(stability) * svag.stable_displacement(amplification=amplification, lr=LR, stability=stability,
-                                                                 noise_scale=1.0)
+    return standard_median(stability) * svag.stable_displacement(
+        amplification=amplification, lr=LR, stability=stability, noise_scale=1.0)
 
 
 CENTRED = np.log(FITTED) - np.log(FITTED).mean()
@@ -60,9 +60,9 @@ def bend(stability):
     return WEIGHTS @ np.log(median(stability, FITTED)) - svag.stable_growth_exponent(stability=stability)
 
 
-# Wrong: with little noise SGD is like its SDE, and with much noise it parts from it all the same, as its mean does. SVAG has a
-# limit for α < 2, so that its displacement does not depend on l; for α = 2 the noise of l steps falls as l^{-1/2}, as it would
-# without amplification.
+# Wrong: with little noise SGD is like its SDE, and with much noise it parts from it all the same, as its mean does.
+# SVAG has a limit for α < 2, so that its displacement does not depend on l; for α = 2 the noise of l steps falls as
+# l^{-1/2}, as it would without amplification.
 FALLS = {1.0: 0.0, 1.5: 0.0, 2.0: -0.5}
 WRONG_RATIO = {"N << G": 1.0, "N >> G": svag.descent_over_flow(step=STEPS, **ON_QUADRATIC) ** 2}
 QUANTITIES = {
@@ -111,7 +111,7 @@ def measure(trial):
         first.append(medians[0])
         fitted = found[f"median, alpha = {stability:g}"] = from_points(medians[1:])
         found[f"exponent, alpha = {stability:g}"] = Estimate(
-            WEIGHTS @ np.log(fitted.value), np.sqrt(WEIGHTS**2 @ (fitted.stderr / fitted.value) ** 2), n=trial.paths(PATHS))
+            WEIGHTS @ np.log(fitted.value), np.sqrt(WEIGHTS**2 @ (fitted.stderr / fitted.value) ** 2), n=fitted.n)
     trial.data.update(found)
     return found | {"median, l = 1": from_points(first)}
 
@@ -121,8 +121,9 @@ def figure(trial, left, right):
     steps = np.arange(max(STEPS) + 1)
     for i, (name, ratio) in enumerate(NOISE.items()):
         measured = trial.data[f"E x^2 over the SDE's, {name}"]
-        left.plot(steps, svag.second_moment_over_sde(step=steps, noise_to_signal=ratio, **ON_QUADRATIC), color=f"C{i}", lw=1)
-        left.errorbar(STEPS, measured.value, 3 * measured.stderr, fmt="os"[i], ms=5, mfc="none", color=f"C{i}", capsize=3,
+        exact = svag.second_moment_over_sde(step=steps, noise_to_signal=ratio, **ON_QUADRATIC)
+        left.plot(steps, exact, color=f"C{i}", lw=1)
+        left.errorbar(STEPS, measured.value, 3 * measured.stderr, fmt="os"[i], mfc="none", color=f"C{i}", capsize=3,
                       label=rf"SGD, $N/G={ratio:g}$ at the start")
     left.axhline(1, color="0.45", ls="--", lw=1.2, label="SDE")
     left.set(xlabel="step $k$", ylabel=r"$\mathbb{E}\,x_k^2$ over that of the SDE", ylim=(0, 1.9),
@@ -130,7 +131,7 @@ def figure(trial, left, right):
     dense = np.arange(1, AMPLIFICATIONS[-1] + 1)
     for i, stability in enumerate(STABILITIES):
         medians = trial.data[f"median, alpha = {stability:g}"]
-        right.errorbar(FITTED, medians.value, 3 * medians.stderr, fmt="^so"[i], ms=5, mfc="none", color=f"C{i}", capsize=3,
+        right.errorbar(FITTED, medians.value, 3 * medians.stderr, fmt="^so"[i], mfc="none", color=f"C{i}", capsize=3,
                        label=rf"$\alpha={stability:g}$: $l^{{{svag.stable_growth_exponent(stability=stability):.2g}}}$")
         right.plot(dense, median(stability, dense), color=f"C{i}", lw=1)
     right.set(xscale="log", yscale="log", xlabel="amplification $l$", ylabel=r"median of $|x_l-x_0|$ after $l$ steps",
@@ -146,13 +147,16 @@ def figure(trial, left, right):
 claim = Claim(
     "SVAG-9", "Where the SDE fails", paper="svag",
     where="the section on when the SDE fails: a finite learning rate, and gradients with heavy tails",
-    statement=r"(a) On $\frac12ax^2$, $\mathbb Ex^2=G/a^2$ of SGD over that of its SDE tends to $((1-\eta a)e^{\eta a})^{2k}$ "
-              r"as $N/G\to0$, which with $k$ leaves every factor $C$; as $N/G\to\infty$ it stays between "
-              r"$1/(1-\eta a/2)$ and $2\eta a/(1-e^{-2\eta a})$. (b) With $\alpha$-stable gradients the displacement of SVAG over $l$ "
-              r"steps, one step of SGD, grows as $l^{1/\alpha-1/2}$: there is no Itô limit for $\alpha<2$.",
-    setup=r"SGD on $\frac12x^2$ at $\eta=0.3$ with Gaussian noise, $N/G=2\cdot10^{-4}$ and $200$ at the start, for 8 steps; "
-          r"SVAG(l) on a flat loss at $\eta=0.5$ with stable noise, $\alpha=1,1.5,2$, for $l=1,4,16,64$ steps",
+    statement=r"(a) On $\frac12ax^2$, $\mathbb Ex^2=G/a^2$ of SGD over that of its SDE tends to $((1-\eta a)e^{\eta "
+              r"a})^{2k}$ as $N/G\to0$, which with $k$ leaves every factor $C$; as $N/G\to\infty$ it stays between "
+              r"$1/(1-\eta a/2)$ and $2\eta a/(1-e^{-2\eta a})$. (b) With $\alpha$-stable gradients the "
+              r"displacement of SVAG over $l$ steps, one step of SGD, grows as $l^{1/\alpha-1/2}$: there is no Itô "
+              r"limit for $\alpha<2$.",
+    setup=r"SGD on $\frac12x^2$ at $\eta=0.3$ with Gaussian noise, $N/G=2\cdot10^{-4}$ and $200$ at the start, for "
+          r"8 steps; SVAG(l) on a flat loss at $\eta=0.5$ with stable noise, $\alpha=1,1.5,2$, for $l=1,4,16,64$ "
+          "steps",
     proof=svag.by_claim("SVAG-9"), quantities=QUANTITIES, measure=measure, figure=figure,
     bias_source="the rule itself is simulated",
-    control="SGD with little noise is like its SDE, and with much noise it parts from it as its mean does; SVAG has a limit "
-            r"for $\alpha<2$, and at $\alpha=2$ its noise falls as $l^{-1/2}$, as if it were not amplified")
+    control="SGD with little noise is like its SDE, and with much noise it parts from it as its mean does; SVAG "
+            r"has a limit for $\alpha<2$, and at $\alpha=2$ its noise falls as $l^{-1/2}$, as if it were not "
+            "amplified")

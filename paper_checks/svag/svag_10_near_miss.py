@@ -3,8 +3,8 @@ r"""SVAG-10: one minibatch times 1 ± √(l−1) has the right mean, and converg
 .. math:: \operatorname{Cov}\bigl[(1+\epsilon\sqrt{l-1})\nabla L_\gamma\bigr] = l\,\Sigma + (l-1)\nabla L\nabla L^\top,
           \qquad dX = -\nabla L\,dt + \bigl(\eta(\Sigma + \nabla L\nabla L^\top)\bigr)^{1/2}dW
 
-Random linear gradients in two dimensions: the moments of both rules and of both SDEs are known to rounding, so the limit
-l → ∞ is extrapolated, not guessed. Clock: gradient-flow time.
+Random linear gradients in two dimensions: the moments of both rules and of both SDEs are known to rounding, so the
+limit l → ∞ is extrapolated, not guessed. Clock: gradient-flow time.
 """
 
 import functools
@@ -27,7 +27,8 @@ AMPLIFICATIONS = (16, 32, 64, 128, 256)  # E xx' of l is that of the limit plus 
 SAMPLED = 8
 NEAR_MISS, SVAG = sdt.dynamics.SingleBatchNearMiss, sdt.dynamics.SVAG
 
-# A square of a coordinate has standard deviation up to 1.5: 200 000 paths leave 5 · 1.5/447 = 0.017, twice that in quick mode.
+# A square of a coordinate has standard deviation up to 1.5: 200 000 paths leave 5 · 1.5/447 = 0.017, twice that in
+# quick mode.
 PATHS, RHO = 200_000, 0.05
 
 # 512 steps at most, each adds at most 12 eps (9 products a row) to values below 10; the covariance of one step is a
@@ -77,7 +78,8 @@ def measure(trial):
              for l in ONE_STEP]
     ends = sdt.simulate(NEAR_MISS(LOSS, lr=LR, amplification=SAMPLED), START, n_steps=round(END / LR) * SAMPLED,
                         n_paths=trial.paths(PATHS), rng=trial.rng.spawn(1)[0]).w.values[:, -1]
-    runs = trial.data["runs"] = mean_estimate(np.stack([ends[:, 0] ** 2, ends[:, 0] * ends[:, 1], ends[:, 1] ** 2], axis=1))
+    x, y = ends.T
+    runs = trial.data["runs"] = mean_estimate(np.stack([x**2, x * y, y**2], axis=1))
     return {"covariance of a step": Exact(np.stack(steps), np.broadcast_to(OF_ONE_STEP, (len(ONE_STEP), 2, 2))),
             "limit": limit(np.stack([second_moments(NEAR_MISS, l) for l in AMPLIFICATIONS]), ROUNDING), "runs": runs}
 
@@ -85,11 +87,11 @@ def measure(trial):
 def figure(trial, ax):
     """E|x|² against l for both rules, with the two limits."""
     amplifications = 2 ** np.arange(9)
-    for kind, extra, name, marker, colour in ((NEAR_MISS, True, "near miss", "s", "C1"), (SVAG, False, "SVAG", "o", "C0")):
+    for kind, extra, name, marker in ((SVAG, False, "SVAG", "o"), (NEAR_MISS, True, "near miss", "s")):
         curve = [second_moments(kind, int(l))[[0, 2]].sum() for l in amplifications]
-        ax.plot(amplifications, curve, marker + "-", ms=5, mfc="none", lw=0.8, color=colour, label=f"{name}, moment recursion")
-        ax.axhline(of_sde(extra)[[0, 2]].sum(), color=colour, ls="--", lw=1.2,
-                   label=r"SDE with noise $\eta(\Sigma+\nabla L\nabla L^\top)$" if extra else r"SDE with noise $\eta\Sigma$")
+        ax.plot(amplifications, curve, marker + "-", mfc="none", lw=0.8, color=f"C{extra:d}", label=name)
+        noise = r"\eta(\Sigma+\nabla L\nabla L^\top)" if extra else r"\eta\Sigma"
+        ax.axhline(of_sde(extra)[[0, 2]].sum(), color=f"C{extra:d}", ls="--", lw=1.2, label=f"SDE with noise ${noise}$")
     value, error = (np.asarray(part)[[0, 2]].sum() for part in (trial.data["runs"].value, trial.data["runs"].stderr))
     ax.errorbar([SAMPLED], [value], [3 * error], fmt="D", ms=4, color="0.3", capsize=3, zorder=3, label="runs")
     ax.set(xscale="log", xlabel="amplification $l$ ($l=1$: SGD)", ylabel=rf"$\mathbb{{E}}\|x\|^2$ at time {END:g}",

@@ -3,9 +3,9 @@ r"""SVAG-11: for small η the SDE is of weak order 1, and with a modified drift 
 .. math:: dX = -\nabla L\,dt + (\eta\Sigma)^{1/2}dW:\ O(\eta), \qquad
           dX = -\nabla\Bigl(L + \frac\eta4\|\nabla L\|^2\Bigr)dt + (\eta\Sigma)^{1/2}dW:\ O(\eta^2)
 
-at a fixed time. Random linear gradients, in one dimension (moments 1 to 4) and in two, where Hessian and noise don't commute
-(moments 1 and 2): all known to rounding. Source: Q. Li, C. Tai, W. E, arXiv:1511.06251, 1811.01558. Clock: gradient-flow
-time.
+at a fixed time. Random linear gradients, in one dimension (moments 1 to 4) and in two, where Hessian and noise don't
+commute (moments 1 and 2): all known to rounding. Source: Q. Li, C. Tai, W. E, arXiv:1511.06251, 1811.01558. Clock:
+gradient-flow time.
 """
 
 import functools
@@ -22,7 +22,8 @@ from .orders_in_lr import limit, local_order, weak_errors
 
 # one law in each dimension: its loss, the start, and the order of its moments
 CASES = {
-    "line": (sdt.losses.RandomLinear.two_point(1.0, 0.25, curvature_std=0.5, offset_std=1.0, probability=0.2), [1.5], 4),
+    "line": (sdt.losses.RandomLinear.two_point(1.0, 0.25, curvature_std=0.5, offset_std=1.0, probability=0.2),
+             [1.5], 4),
     "plane": (sdt.losses.RandomLinear(
         [0.25, 0.5, 0.25], [[[2.0, 0.5], [0.5, 1.0]], [[1.0, -0.25], [-0.25, 0.5]], [[0.5, 0.0], [0.0, 2.0]]],
         [[1.0, 0.5], [-0.5, 1.0], [0.25, -1.0]]), [1.5, -1.0], 2)}
@@ -34,8 +35,9 @@ LR = END / STEPS
 ROUNDING = 512 * 12 * 10 * np.finfo(float).eps
 ORDER = 0.1
 ABOUT_MINIMUM = {"t": END, "eigenvalue": 1.0, "w0": 1.5 - 0.25}
-# Wrong: the SDE is of second order as it is; and the coefficients of the mean without the ½ of log(1 − ηa) = −ηa − (ηa)²/2 −
-# (ηa)³/3 − …, and with 1/3!, as in an exponential series, for 1/3. Broken: the modification with η/2 for η/4.
+# Wrong: the SDE is of second order as it is; and the coefficients of the mean without the ½ of log(1 − ηa) = −ηa −
+# (ηa)²/2 − (ηa)³/3 − …, and with 1/3!, as in an exponential series, for 1/3. Broken: the modification with η/2 for
+# η/4.
 HALVED, EXTRAPOLATED = r"how it moved at the last halving of $\eta$", r"what the last extrapolation in $\eta$ moved"
 QUANTITIES = {
     **{f"SDE, {name}": Quantity(np.ones(k), ORDER, wrong=np.full(k, 2.0), bias_source=HALVED)
@@ -58,7 +60,7 @@ def of_sgd(case, lr, n):
 
 @functools.cache
 def moment_system(case):
-    """Matrices P, Q, M with m' = (P + η Q + share η M) m, m = (moments, 1): drift and bbᵀ of the SDE are affine in η."""
+    """Matrices P, Q, M with m' = (P + η Q + share η M) m, m = (moments, 1): drift and bbᵀ are affine in η."""
     loss, _, order = CASES[case]
 
     def matrix(lr, modified):
@@ -84,7 +86,8 @@ def errors(case, share):
 
 def measure(trial):
     """Orders at the finest η; the mean's error over η and η², extrapolated."""
-    found = {f"{kind}, {case}": errors(case, share) for kind, share in (("SDE", 0.0), ("modified", 1.0)) for case in CASES}
+    found = {f"{kind}, {case}": errors(case, share)
+             for kind, share in (("SDE", 0.0), ("modified", 1.0)) for case in CASES}
     trial.data.update(found)
     means = {"SDE, mean": (found["SDE, line"], LR), "modified, mean": (found["modified, line"], LR**2)}
     return {name: local_order(error, ROUNDING) for name, error in found.items()} | {
@@ -118,5 +121,5 @@ claim = Claim(
     setup=r"No simulation: moment recursions of SGD and moment equations of the SDEs, for linear gradients in $d=1$ "
           r"(moments 1 to 4) and $d=2$ (1 and 2), up to the time $1$ at $\eta=1/64$ to $1/512$",
     proof=svag.by_claim("SVAG-11"), quantities=QUANTITIES, measure=measure, broken=broken, figure=figure,
-    control=r"the SDE is of second order without a modification; with $\frac\eta2\|\nabla L\|^2$ it is; and the coefficients "
-            r"of the mean are twice, and half, what the logarithm gives")
+    control=r"the SDE is of second order without a modification; with $\frac\eta2\|\nabla L\|^2$ it is; and the "
+            "coefficients of the mean are twice, and half, what the logarithm gives")
