@@ -19,19 +19,19 @@ def observed(x):
 def test_the_law_after_some_steps_is_that_of_all_draws():
     # 5 steps of SVAG(32), 4^5 sequences of draws. Nothing blurs the law as yet, but h = 1/64 leaves it nearly smooth: what
     # 48 modes leave out is what 40 leave out besides, and rounding
-    first, second = sdt.SVAG(on_circle.LOSS, lr=LR, amplification=32).weights
+    first, second = weights = sdt.SVAG(on_circle.LOSS, lr=LR, amplification=32).weights
     draws = [(p * q, first * y + second * z) for (p, y), (q, z) in itertools.product(
         zip(on_circle.CHANCES, on_circle.ZETA, strict=True), repeat=2)]
-    x, weight = np.array([on_circle.START]), np.array([1.0])
+    x, chance = np.array([on_circle.START]), np.array([1.0])
     for _ in range(5):
         slope, spread = np.sin(x) + np.sin(2 * x), 1 + 0.75 * np.cos(x)
         x = np.concatenate([x - LR / 32 * (slope + noise * spread) for _, noise in draws])
-        weight = np.concatenate([p * weight for p, _ in draws])
-    assert weight.sum() == pytest.approx(1.0, rel=1e-14)
-    left_out = on_circle.truncation(first, second, LR / 32, 5)
+        chance = np.concatenate([p * chance for p, _ in draws])
+    assert chance.sum() == pytest.approx(1.0, rel=1e-14)
+    left_out = on_circle.truncation(weights, LR / 32, 5)
     assert left_out < 1e-6
-    found = on_circle.of_pairs(first, second, LR / 32, [5])[0]
-    np.testing.assert_allclose(found, observed(x) @ weight, rtol=0, atol=left_out + 1e-12)
+    found = on_circle.of_pairs(weights, LR / 32, [5])[0]
+    np.testing.assert_allclose(found, observed(x) @ chance, rtol=0, atol=left_out + 1e-12)
 
 
 def test_the_sde_moves_with_its_generator():

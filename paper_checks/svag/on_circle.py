@@ -7,7 +7,7 @@ r"""SVAG and its SDE on a loss that is not quadratic, without runs: x on the cir
 the generator for the SDE, E u is a matrix acting on Fourier modes |n| ≤ MODES. Clock: gradient-flow time.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import scipy
@@ -38,15 +38,17 @@ class TwoPoint(sdt.noises.FormulaNoise):
 
 
 LOSS = sdt.Loss.of(lambda w: rows.total(-rows.cos(w) - rows.cos(2 * w) / 2), dim=1, noise=TwoPoint())
-OBSERVED = {"$L$": lambda x: -np.cos(x) - np.cos(2 * x) / 2, r"$\sin x$": np.sin, r"$\cos2x$": lambda x: np.cos(2 * x)}
+OBSERVED: dict[str, Callable[..., NDArray[np.float64]]] = {
+    "$L$": lambda x: -np.cos(x) - np.cos(2 * x) / 2, r"$\sin x$": np.sin, r"$\cos2x$": lambda x: np.cos(2 * x)}
 
 
 def _observed(x: NDArray[np.float64]) -> NDArray[np.float64]:
     return np.stack([g(x) for g in OBSERVED.values()], axis=-1)
 
 
-def of_pairs(first: float, second: float, h: float, steps: Sequence[int], modes: int = MODES) -> NDArray[np.float64]:
-    """E g after steps of size h along first · ∇L_γ₁ + second · ∇L_γ₂, for each of OBSERVED: shape (steps, 3)."""
+def of_pairs(weights: tuple[float, float], h: float, steps: Sequence[int], modes: int = MODES) -> NDArray[np.float64]:
+    """E g after steps of size h along the weighted sum of two draws, for each of OBSERVED: shape (steps, 3)."""
+    first, second = weights
     n, x = np.arange(-modes, modes + 1), 2 * np.pi * np.arange(2 * modes + 1) / (2 * modes + 1)
     to_modes = np.exp(-1j * np.outer(n, x)) / x.size
     there = 0.0
@@ -75,7 +77,7 @@ def of_sde(lr: float, time: float, parts: int = 1) -> NDArray[np.float64]:
     return np.stack([(found @ u).real for u in amplitudes])
 
 
-def truncation(first: float, second: float, h: float, steps: int) -> float:
+def truncation(weights: tuple[float, float], h: float, steps: int) -> float:
     """How much these move with eight modes fewer: a bound on what MODES leave out, which falls tenfold every few."""
     fewer = MODES - 8
-    return float(np.abs(of_pairs(first, second, h, [steps]) - of_pairs(first, second, h, [steps], fewer)).max())
+    return float(np.abs(of_pairs(weights, h, [steps]) - of_pairs(weights, h, [steps], fewer)).max())

@@ -65,7 +65,7 @@ def of_sde_on_circle():
 
 def on_two_wells(pair, l):
     """E g(x_k) − E g(X_{kh}) on the circle for steps CIRCLE_LR/l with this pair of weights, shape (k, observables)."""
-    return on_circle.of_pairs(*pair, CIRCLE_LR / l, times(l)) - of_sde_on_circle()
+    return on_circle.of_pairs(pair, CIRCLE_LR / l, times(l)) - of_sde_on_circle()
 
 
 def orders(errors):
@@ -101,9 +101,9 @@ QUANTITIES = {
     "two wells, order": Quantity(1.0, 0.05, effect=1.0, points=list(on_circle.OBSERVED), bias_source=DRIFT),
     "two wells, limit": Quantity(np.zeros(3), 1e-6, effect=shift_on_circle, bias_source=LAST),
     **{f"two wells, runs at l = {l}": Quantity(
-        lambda l=l: on_circle.of_pairs(*weights(l), CIRCLE_LR / l, [SGD_STEPS * l])[0], RHO,
-        wrong=lambda: on_circle.of_pairs(1.0, 0.0, CIRCLE_LR, [SGD_STEPS])[0], points=list(on_circle.OBSERVED),
-        bias=lambda l=l: on_circle.truncation(*weights(l), CIRCLE_LR / l, SGD_STEPS * l),
+        lambda l=l: on_circle.of_pairs(weights(l), CIRCLE_LR / l, [SGD_STEPS * l])[0], RHO,
+        wrong=lambda: on_circle.of_pairs((1.0, 0.0), CIRCLE_LR, [SGD_STEPS])[0], points=list(on_circle.OBSERVED),
+        bias=lambda l=l: on_circle.truncation(weights(l), CIRCLE_LR / l, SGD_STEPS * l),
         bias_source="the modes that the exact law leaves out") for l in SIMULATED},
 }
 
@@ -119,7 +119,7 @@ def without_runs(factor, unamplified=False):
     # k products of 16 x 16 transfers with entries below 2 near the identity, moments below 4; of the modes what is
     # left out
     rounding = 16 * np.finfo(float).eps * 4 * max(FITTED) * SGD_STEPS
-    of_modes = max(on_circle.truncation(*weights(l, factor), CIRCLE_LR / l, SGD_STEPS * l) for l in FITTED[::4])
+    of_modes = max(on_circle.truncation(weights(l, factor), CIRCLE_LR / l, SGD_STEPS * l) for l in FITTED[::4])
     return of_orders, {
         "order, x": next(orders(of_orders[0][..., :1]).points()), "order, x^2 to x^4": orders(of_orders[0][..., 1:]),
         "limit, x": extrapolated(linear[:, -1, 0], rounding),
