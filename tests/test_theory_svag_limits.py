@@ -84,3 +84,26 @@ def test_the_modified_drift_is_the_slope_of_the_modified_loss_and_gains_an_order
         assert (sgd - 1.5 * np.exp(-1.8)) / lr == pytest.approx(svag.first_order_mean_error(**one), rel=rel)
         better = (sgd - 1.5 * np.exp(-1.8 * (1 + lr * 0.45))) / lr**2
         assert better == pytest.approx(svag.second_order_mean_error(**one), rel=rel)
+
+
+@pytest.mark.parametrize("noise_to_signal", [0.0, 2e-4, 1.0, 200.0])
+def test_the_second_moment_over_that_of_the_sde_is_a_recursion_over_an_exponential(noise_to_signal):
+    lr, a, x0 = 0.3, 0.9, 1.7
+    variance = noise_to_signal * (a * x0) ** 2
+    here = x0**2
+    for _ in range(6):
+        here = (1 - lr * a) ** 2 * here + lr**2 * variance
+    rest = lr * variance / (2 * a)
+    there = rest + (x0**2 - rest) * np.exp(-2 * a * 6 * lr)
+    found = svag.second_moment_over_sde(step=6, lr=lr, eigenvalue=a, noise_to_signal=noise_to_signal)
+    assert found == pytest.approx(here / there, rel=64 * EPS)
+
+
+def test_with_much_noise_the_second_moment_stays_between_its_bounds():
+    k = np.arange(1, 60)
+    for u in (0.01, 0.3, 1.0, 1.6):  # falling up to 1.28, rising beyond
+        found = svag.second_moment_over_sde(step=k, lr=u, eigenvalue=1.0, noise_to_signal=1e12)
+        first, rest = 2 * u / (1 - np.exp(-2 * u)), 1 / (1 - u / 2)
+        assert found[0] == pytest.approx(first, rel=1e-9)
+        assert (found >= min(first, rest) * (1 - 1e-9)).all()
+        assert (found <= max(first, rest) * (1 + 1e-9)).all()

@@ -1,4 +1,4 @@
-r"""The shape of the noise is of higher order than the step (SVAG-8).
+r"""For linear gradients the shape of the noise is of higher order than the step (SVAG-8).
 
 .. math:: x' = x - \eta(L'(x) + \xi): \quad
           \mathbb E\,g(x'_{\mathrm{SGD}}) - \mathbb E\,g(x'_{\mathrm{NGD}})

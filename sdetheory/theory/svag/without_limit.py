@@ -15,13 +15,16 @@ from ...symbolic.derivation import Derivation
 from ...symbolic.notation import symbol
 from ..formula import closed_form
 from .amplified_gradient import svag_weights
+from .independent_draws import Draw, expectation
 
 L, LR, A, STEP, T = symbol("amplification"), symbol("lr"), symbol("eigenvalue"), symbol("step"), symbol("t")
 ALPHA, SCALE = symbol("stability", positive=True), symbol("noise_scale")
+RATIO = symbol("noise_to_signal", nonnegative=True)
 ASSUMPTIONS = {"stability": {"positive": True}}
 MEANINGS = {"stability": "stability index alpha of the gradient noise, 2 for Gaussian",
             "noise_scale": "scale c of the gradient noise, E exp(i u xi) = exp(-|c u|^alpha)",
-            "eigenvalue": "curvature a of ½ a x²"}
+            "eigenvalue": "curvature a of ½ a x²",
+            "noise_to_signal": "N/G at the start: variance of the gradient noise over the squared gradient"}
 
 
 def displacement(d: Derivation) -> sympy.Expr:
@@ -109,3 +112,48 @@ def descent_over_flow(step, lr, eigenvalue):
     0.0
     """
     return ((1 - lr * eigenvalue) * sympy.exp(lr * eigenvalue)) ** step
+
+
+def _derive_second_moment_ratio(claimed: sympy.Expr) -> Derivation:
+    d = Derivation("The second moment of SGD over that of its SDE")
+    d.assume(r"$L=\frac12ax^2$ and noise of variance $N=\nu a^2x_0^2$ everywhere, so that $\nu=N/G$ at the start. "
+             r"Second moments are in units of $x_0^2$; $G=a^2\mathbb E\,x^2$.")
+    x, xi, m = sympy.symbols("x xi m", real=True)
+    noise = RATIO * A**2
+    step = expectation(((1 - LR * A) * x - LR * xi) ** 2, Draw([x], {x: 0, x**2: m}), Draw([xi], {xi: 0, xi**2: noise}))
+    decay = (1 - LR * A) ** (2 * STEP)
+    discrete = decay + RATIO * LR * A * (1 - decay) / (2 - LR * A)
+    d.step(r"SGD: $m'$ after a step, and $m$ after $k$.", sympy.Matrix([sympy.factor(step), discrete]))
+    d.residual("one step more", sympy.simplify(sympy.expand(discrete.subs(STEP, STEP + 1) - step.subs(m, discrete))))
+    rest = sympy.exp(-2 * A * T)
+    flow = rest + RATIO * LR * A * (1 - rest) / 2
+    d.step(r"The SDE: $\dot m=-2am+\eta N$, solved.", flow)
+    d.residual("equation of the SDE", sympy.expand(flow.diff(T) - (-2 * A * flow + LR * noise)))
+    d.residual("both start at 1", sympy.Matrix([discrete.subs(STEP, 0) - 1, flow.subs(T, 0) - 1]))
+    flow = flow.subs(T, LR * STEP)
+    d.residual("ratio", claimed * flow - discrete)
+    d.residual("N << G: the square of that of the means", sympy.simplify(
+        claimed.subs(RATIO, 0) - decay / sympy.exp(-2 * A * LR * STEP)))
+    strong = sympy.expand(discrete).coeff(RATIO) / sympy.expand(flow).coeff(RATIO)
+    d.step(r"$N\gg G$: the ratio of the coefficients of $\nu$. It is between its values at $k=1$ and as $k\to\infty$: with "
+           r"$u=(1-\eta a)^2$, $v=e^{-2\eta a}$ it goes as $\sum_{j<k}u^j/\sum_{j<k}v^j$, which falls for $u<v$ and rises for "
+           r"$u>v$ ($\eta a>1.28$).", sympy.simplify(strong))
+    d.residual("N >> G, one step", sympy.simplify(strong.subs(STEP, 1) - 2 * LR * A / (1 - sympy.exp(-2 * LR * A))))
+    u, v = sympy.exp(-2 * A * LR * STEP), decay
+    return d.residual("N >> G, at rest", sympy.simplify(strong - (1 - v) / (1 - u) / (1 - LR * A / 2)))
+
+
+@closed_form("SVAG-9", _derive_second_moment_ratio, clock="step", meanings=MEANINGS,
+             assumptions={"noise_to_signal": {"nonnegative": True}}, needs=lambda lr, eigenvalue: [lr * eigenvalue < 2])
+def second_moment_over_sde(step, lr, eigenvalue, noise_to_signal):
+    r"""E x² of SGD over that of its SDE at the same time, lr · step, on ½ a x² with noise of constant variance.
+
+    For N ≪ G it is `descent_over_flow` squared; for N ≫ G it goes from 2 lr a/(1 - exp(-2 lr a)) at the first step to
+    1/(1 - lr a/2), without leaving what is between.
+
+    >>> second_moment_over_sde(step=3, lr=1.0, eigenvalue=1.0, noise_to_signal=0.0)
+    0.0
+    """
+    decay, flow = (1 - lr * eigenvalue) ** (2 * step), sympy.exp(-2 * lr * eigenvalue * step)
+    return (decay + noise_to_signal * lr * eigenvalue * (1 - decay) / (2 - lr * eigenvalue)) \
+        / (flow + noise_to_signal * lr * eigenvalue * (1 - flow) / 2)
