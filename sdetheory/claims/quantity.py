@@ -205,10 +205,14 @@ class Quantity:
 
 
 def distances(a: Any, b: Any) -> np.ndarray:
-    """The distances between predictions, entry by entry."""
-    if isinstance(a, Between) or isinstance(b, Between):
-        return np.asarray(distance(a, b))
-    return np.abs(np.asarray(a, dtype=float) - np.asarray(b, dtype=float))
+    """The distances between predictions, numbers, arrays or a `Between`, entry by entry (0 where they overlap).
+
+    >>> distances(Between(0, 1), [0.5, 3.0]).tolist()
+    [0.0, 2.0]
+    """
+    (low_a, high_a), (low_b, high_b) = ((p.low, p.high) if isinstance(p, Between) else (np.asarray(p, dtype=float),) * 2
+                                        for p in (a, b))
+    return np.maximum(np.maximum(low_b - high_a, low_a - high_b), 0.0)
 
 
 def _called(given: Any | Callable[[], Any]) -> Any:
