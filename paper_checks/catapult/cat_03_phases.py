@@ -194,9 +194,9 @@ def figure(trial, left, right):
 
 claim = Claim(
     "CAT-3", "Lazy, catapult, divergent", paper="catapult", where="the warm-up model: the phases of the learning rate",
-    statement=r"For almost every start gradient descent on the uv model converges if $\eta\lambda_0<4$ and diverges if "
-              r"$\eta\lambda_0>4$, at every width. (Starts that land on $f=0$ stay there, whatever $\eta\lambda$.) "
-              r"Below 4 the loss grows at the first step if and only if $X_0-Y_0>2$ ($X=\eta\lambda$, "
+    statement=r"Gradient descent on the uv model converges from every start with $\eta\lambda_0<4$ and diverges from almost "
+              r"every start with $\eta\lambda_0>4$, at every width: one that lands on $f=0$ exactly stays there. Below 4 "
+              r"the loss grows at the first step if and only if $X_0-Y_0>2$ ($X=\eta\lambda$, "
               r"$Y=\eta^2f^2/n$): $\eta\lambda_0=2$ in wide nets. Where $\eta\lambda<2$ it only falls; it may fall "
               r"first and grow later. In the lazy phase of wide nets $|f|$ decays as $|1-\eta\lambda_0|^t$ and "
               r"$\lambda$ falls by $O(1/n)$.",

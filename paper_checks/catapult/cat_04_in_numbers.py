@@ -11,6 +11,7 @@ Clock: steps.
 
 import numpy as np
 import scipy
+import sympy
 
 import sdetheory as sdt
 from paper_checks.catapult.rounding import read_error
@@ -146,13 +147,20 @@ def broken(trial):
 
 
 def proof():
-    """The pulse near the edge with its early rate; λ' ≤ λ below ηλ = 4 from CAT-1; the loss below 2 from CAT-3."""
+    """The pulse near the edge with its early rate; λ' ≤ λ below ηλ = 4 from CAT-1; where the curvature lands."""
     formulas = (*catapult.by_claim("CAT-4"), catapult.curvature_step, catapult.first_growth, catapult.lazy_factor)
-    return Derivation("The catapult in numbers").including(*(f.derivation for f in formulas)).step(
+    whole = Derivation("The catapult in numbers").including(*(f.derivation for f in formulas)).step(
         r"While $Y$ is small it is multiplied by $(X_0-1)^2$ a step, so starts whose $\ln Y_0$ differ by a multiple of "
-        r"$2\ln(X_0-1)$ have the same orbit, some steps apart: the peak depends on $X_0$ and on that phase alone. If "
-        r"$X_\infty>2$, $Y$ would grow again and not go to 0 (CAT-3: $\sum Y<\infty$), unless it is 0 from some step "
-        r"on; that and $X_\infty=2$ have probability 0.")
+        r"$2\ln(X_0-1)$ have the same orbit, some steps apart: the peak depends on $X_0$ and on that phase alone.")
+    delta, y = sympy.symbols("delta Y", positive=True)
+    x = catapult.scaled_curvature_step(X=2 + delta, Y=y)
+    at_least = x.subs(y, delta)
+    whole.step(r"$X_\infty<2$ where no $Y_t$ is exactly 0 (almost every start, CAT-3). If $X_\infty>2$, $Y$ would grow "
+               r"again in the end and not go to 0 (CAT-3: $\sum Y<\infty$). If $X_t=2+\delta_t\downarrow2$, $Y$ cannot grow "
+               r"for ever, so $Y\ge\delta$ at some step with $\delta<1$; but then $X'$, which falls with $Y$, is at most",
+               sympy.factor(at_least))
+    whole.residual("it falls with Y", sympy.diff(x, y) + (2 - delta))
+    return whole.residual("it is below 2", at_least - 2 + delta * (1 - delta))
 
 
 def figure(trial, left, right):

@@ -13,17 +13,28 @@ Clock: steps.
 import numpy as np
 
 import sdetheory as sdt
-from paper_checks.catapult.toy_nets import ALIGNED, SPREAD, WIDTH, data, descent, log_edge, lost_laziness, starts
+from paper_checks.catapult.toy_nets import (
+    ALIGNED,
+    SPREAD,
+    WIDTH,
+    data,
+    descent,
+    log_edge,
+    lost_laziness,
+    starts,
+    wide_relu_kernel,
+)
 from sdetheory import Between, Claim, Quantity
 from sdetheory.stats import clopper_pearson, mean_estimate
 
-# Pilots with 96 nets of other seeds saw the edges 2.1, 5.4, 3.8 and 10 with spreads of 6, 8, 5 and 31 % from net to
-# net; the intervals claimed are rounded outward. With 128 nets (32 in quick mode, Student's t) z·se is 3 % (6 %), 4 %
-# (9 %), 2 % (5 %) and, of 192 nets, 12 % (26 %), to which half a cell of the grid is added.
-NETS, ALIGNED_NETS = 128, 192
+# Pilots with 96 and 1024 nets of other seeds saw the edges 2.1, 5.35, 3.9 and 10 with spreads of 6, 8, 5 and 31 % from
+# net to net; the intervals claimed are rounded outward. With 128 nets (32 in quick mode, Student's t) z·se of the lazy
+# edge is 3 % (6 %), of the others, with 256 and 192 nets, 2 % (5 %), 1 % (3 %) and 12 % (26 %), to which half a cell of
+# the grid is added: 2 % at FAILURE.
+LAZY_NETS, NETS, ALIGNED_NETS = 128, 256, 192
 STEPS = 80
 GROWTH = np.geomspace(1.6, 3.0, 12)  # ηλ_0
-FAILURE = np.geomspace(3.0, 9.0, 16)
+FAILURE = np.geomspace(3.0, 9.0, 28)
 FAR = np.geomspace(4.0, 60.0, 20)
 RELU, LINEAR = sdt.losses.TwoLayerReLU, sdt.losses.TwoLayerLinear
 CASES = {"ReLU, spread inputs": (RELU, SPREAD), "ReLU, aligned inputs": (RELU, ALIGNED),
@@ -34,9 +45,18 @@ def between(low, high):
     return Between(np.log(low), np.log(high))
 
 
+def edge_by_mean_gradient(common):
+    """ηλ_0 where 2 over the mean of ‖∇f(x_α)‖², the trace of Θ/m, would be; Θ of infinite width."""
+    eigenvalues = np.linalg.eigvalsh(wide_relu_kernel(data(common)[0]))
+    return 2 * eigenvalues[-1] / eigenvalues.sum()
+
+
+# wrong: with one sample λ = ‖∇f‖², which is the trace of Θ/m as well as its top eigenvalue; the edges of the linear
+# model, and of a quadratic loss for the linear net
 QUANTITIES = {
-    "ln of the lazy edge": Quantity(between(1.9, 2.2), 0.11, wrong=np.log(2.75), points=list(CASES)[:2]),
-    "ln of the divergence edge, ReLU, spread inputs": Quantity(between(4.8, 6.0), 0.15, wrong=np.log(12.0)),
+    "ln of the lazy edge": Quantity(between(1.9, 2.2), 0.11, points=list(CASES)[:2],
+                                    wrong=np.log([edge_by_mean_gradient(common) for common in (SPREAD, ALIGNED)])),
+    "ln of the divergence edge, ReLU, spread inputs": Quantity(between(4.8, 6.0), 0.09, wrong=np.log(4.0)),
     "ln of the divergence edge, linear, spread inputs": Quantity(between(3.5, 4.1), 0.12, wrong=np.log(2.0)),
     "ln of the learning edge, ReLU, aligned inputs": Quantity(between(8.0, 13.0), 0.34, wrong=np.log(4.0)),
     "share diverged at 60, ReLU, aligned inputs": Quantity(0.0, 0.35, wrong=1.0),
@@ -57,7 +77,7 @@ def measure(trial):
         loss = net(*data(common), WIDTH)
         w0 = starts(loss, trial.paths(ALIGNED_NETS if aligned else NETS), seed)
         if net is RELU:
-            losses = descent(loss, w0[:trial.paths(NETS)], GROWTH, "loss", STEPS, seed, 1)
+            losses = descent(loss, w0[:trial.paths(LAZY_NETS)], GROWTH, "loss", STEPS, seed, 1)
             growth.append(log_edge(~lost_laziness(losses), GROWTH))
         grid = FAR if aligned else FAILURE
         last = descent(loss, w0, grid, "loss", STEPS, seed)[..., -1]
@@ -98,13 +118,15 @@ def figure(trial, ax):
 claim = Claim(
     "CAT-7", "ReLU nets: the lazy edge stays, the divergence edge moves", paper="catapult", empirical=True,
     where="the experiments: nonlinear nets, where the divergence edge is reported at about 12/λ_0",
-    statement=r"Measured on two-layer ReLU nets of width 128 with MSE on 4 samples: the lazy/catapult edge stays at "
+    statement=r"Measured on ReLU nets with one hidden layer of width 128 and MSE on 4 samples in 4 dimensions: the lazy/catapult edge stays at "
               r"$2/\lambda_0$ (within 10 %). The other edge moves with the data: spread inputs diverge beyond some "
               r"$5.3/\lambda_0$ (the linear net just below $4/\lambda_0$); with a large common direction nets never "
-              r"diverge up to $60/\lambda_0$, but beyond some $10/\lambda_0$ units die and half of the nets learn nothing.",
-    setup=r"Gradient descent on two-layer nets of width 128, 4 samples in 4 dimensions, 128 to 192 initialisations scaled "
+              r"diverge up to $60/\lambda_0$, but beyond some $10/\lambda_0$ units die and half of the nets learn nothing. The "
+              r"published figure, $12/\lambda_0$, is for deeper nets on images, and is not tested here.",
+    setup=r"Gradient descent on two-layer nets of width 128, 4 samples in 4 dimensions, 128 to 256 initialisations scaled "
           r"to one $\lambda_0$, 80 steps at each learning rate of a geometric grid",
     bias_source="half a cell of the grid of learning rates, or the interval of a share",
     quantities=QUANTITIES, measure=measure, figure=figure,
-    control=r"the lazy edge moves in proportion to the other, to $2\cdot5.5/4$; ReLU nets diverge at $12/\lambda_0$ "
-            r"whatever the data, or at $4/\lambda_0$ as linear nets; all diverge in the end")
+    control=r"the lazy edge at 2 over the mean of $\|\nabla f(x_\alpha)\|^2$, which with one sample is $\lambda$; ReLU nets "
+            r"diverge beyond $4/\lambda_0$ whatever the data, as the linear model does; the linear net beyond "
+            r"$2/\lambda_0$, as on a quadratic loss")
