@@ -118,11 +118,12 @@ def figure(trial, ax):
 claim = Claim(
     "CAT-7", "ReLU nets: the lazy edge stays, the divergence edge moves", paper="catapult", empirical=True,
     where="the experiments: nonlinear nets, where the divergence edge is reported at about 12/λ_0",
-    statement=r"Measured on ReLU nets with one hidden layer of width 128 and MSE on 4 samples in 4 dimensions: the lazy/catapult edge stays at "
-              r"$2/\lambda_0$ (within 10 %). The other edge moves with the data: spread inputs diverge beyond some "
-              r"$5.3/\lambda_0$ (the linear net just below $4/\lambda_0$); with a large common direction nets never "
-              r"diverge up to $60/\lambda_0$, but beyond some $10/\lambda_0$ units die and half of the nets learn nothing. The "
-              r"published figure, $12/\lambda_0$, is for deeper nets on images, and is not tested here.",
+    statement=r"Measured on ReLU nets with one hidden layer of width 128 and MSE on 4 samples in 4 dimensions: the "
+              r"lazy/catapult edge stays at $2/\lambda_0$ (within 10 %). The other edge moves with the data: spread inputs "
+              r"diverge beyond some $5.3/\lambda_0$ (the linear net just below $4/\lambda_0$); with a large common "
+              r"direction nets never diverge up to $60/\lambda_0$, but beyond some $10/\lambda_0$ units die and half of "
+              r"the nets learn nothing. The published figure, $12/\lambda_0$, is for deeper nets on images, and is not "
+              r"tested here.",
     setup=r"Gradient descent on two-layer nets of width 128, 4 samples in 4 dimensions, 128 to 256 initialisations scaled "
           r"to one $\lambda_0$, 80 steps at each learning rate of a geometric grid",
     bias_source="half a cell of the grid of learning rates, or the interval of a share",

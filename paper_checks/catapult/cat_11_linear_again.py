@@ -120,8 +120,8 @@ def proof():
     whole = Derivation("After the catapult").including(*(formula.derivation for formula in parts))
     f, residual, x_zeta, f_zeta = (sympy.Symbol(name, real=True) for name in ("f", "r", "x_zeta", "f_zeta"))
     x, lr, n, theta, m, size = sympy.symbols("X eta n theta m s", positive=True)
-    factor = catapult.output_step.expr.subs({p: value for p, value in zip(
-        catapult.output_step.parameters, (f, x / lr, lr, n), strict=True)}) / f
+    factor = catapult.output_step.expr.subs(dict(zip(
+        catapult.output_step.parameters, (f, x / lr, lr, n), strict=True))) / f
     whole.step(r"$f'/f$; with $Y=\eta^2f^2/n\to0$ and $X\to X_\infty$ it is $1-X_\infty$.", sympy.expand(factor))
     whole.residual("factor of f", sympy.expand(factor) - (1 - x + lr**2 * f**2 / n))
     # a small residual: Θ(x, ζ) = θ r/m, xᵀζ and f(ζ) of its size
