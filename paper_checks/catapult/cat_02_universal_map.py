@@ -121,7 +121,7 @@ def figure(trial, left, right):
                       ls="-" if (width, lr) == RUNS[0] else "", lw=0.8,
                       label=rf"$n={width},\ \eta={lr:g}$" if i == 0 else None)
     left.set(xlabel=r"$X=\eta\lambda$", ylabel=r"$Y=\eta^2f^2/n$", xlim=(0, 4.1), ylim=(0, 3.2),
-             title="One orbit for every width and learning rate")
+             title=r"One orbit for every $n$ and $\eta$")
     left.legend(loc="upper left")
     y, dense = trial.data["edge"][:400:3], np.linspace(0, np.pi / 2, 500)
     for k, grey in ((1, "0.5"), (2, "0.75")):
@@ -129,7 +129,7 @@ def figure(trial, left, right):
                    label=rf"$4\cos^2 {3**k}\varphi$")
         right.plot(y[:, 0], y[:, k], ".", ms=5, color=f"C{k - 1}", label=f"the map, {k} step{'s' * (k > 1)}")
     right.set(xlabel=r"$Y_0=4\cos^2\varphi$ on the edge $X=4$", ylabel=r"$Y_1,\ Y_2$", ylim=(-0.1, 5.6),
-              title=r"On the edge the angle triples: chaos, $\ln 3$")
+              title="On the edge the angle triples")
     right.legend(ncols=2, loc="upper right")
 
 

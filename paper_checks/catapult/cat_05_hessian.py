@@ -118,7 +118,7 @@ def figure(trial, left, right):
         left.plot(LRS[i] * theory, color=colour, lw=1, label=r"theory, $h_+$" if i == 3 else None)
         left.plot(LRS[i] * curvature, color=colour, lw=1, ls="--", label=r"NTK $\lambda$" if i == 3 else None)
     left.axhline(2, color="0.5", lw=1, ls=":")
-    left.set(xlabel=r"step $k$", ylabel=r"$\eta$ times curvature", title="Top curvature and NTK meet where the loss is 0")
+    left.set(xlabel=r"step $k$", ylabel=r"$\eta$ times curvature", title="Hessian and NTK meet at $f=0$")
     left.legend()
     for i, x in enumerate(SCALED):
         right.plot(np.full(NETS, x), LRS[i] * trial.data["top"][i, :, -1], "o", ms=4, mfc="none", color=f"C{i}")

@@ -34,7 +34,7 @@ from sdetheory.stats import clopper_pearson, mean_estimate
 LAZY_NETS, NETS, ALIGNED_NETS = 128, 256, 192
 STEPS = 80
 GROWTH = np.geomspace(1.6, 3.0, 12)  # ηλ_0
-FAILURE = np.geomspace(3.0, 9.0, 28)
+FAILURE = np.geomspace(3.0, 9.0, 24)
 FAR = np.geomspace(4.0, 60.0, 20)
 RELU, LINEAR = sdt.losses.TwoLayerReLU, sdt.losses.TwoLayerLinear
 CASES = {"ReLU, spread inputs": (RELU, SPREAD), "ReLU, aligned inputs": (RELU, ALIGNED),
