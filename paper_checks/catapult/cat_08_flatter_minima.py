@@ -24,7 +24,7 @@ STEPS = 120
 INSIDE = slice(3, 5)  # ηλ_0 = 2.6 and 3
 # Pilots of other seeds saw the falls from 2 to 3 vary by up to 0.13 from net to net, those from one η to the next by
 # 0.08, ηλ_∞ by 0.3: 640 nets leave z·se below 0.025, 0.016 and 0.06 (160 in quick mode: twice that). The intervals are
-# what they saw (falls of 0.09 to 0.26), rounded outward. No net had diverged.
+# what they saw (falls of 0.08 to 0.26), rounded outward. No net had diverged.
 PATHS = 640
 
 
