@@ -9,6 +9,7 @@ import sympy
 from sdetheory.hypotheses import HypothesisError
 from sdetheory.theory import catapult
 from sdetheory.theory.catapult import FORMULAS
+from sdetheory.theory.catapult.settling import fall_below_two_near_edge, remaining_fall
 
 EPS = np.finfo(np.float64).eps
 
@@ -80,7 +81,36 @@ def iterate(x, y, n_steps):
     return np.array(xs), np.array(ys)
 
 
-def test_below_the_edge_every_start_converges_and_above_every_start_diverges():
+def exact_descent(u, v, n_steps):
+    """(f, curvature) at each step of a net of width 1 at learning rate 1, in rational arithmetic."""
+    u, v = sympy.Rational(u), sympy.Rational(v)
+    numbers = [(u * v, u**2 + v**2)]
+    for _ in range(n_steps):
+        u, v = u - u * v * v, v - u * v * u
+        numbers.append((u * v, u**2 + v**2))
+    return numbers
+
+
+def test_a_start_above_the_divergence_edge_can_land_on_zero_output_and_stay_there():
+    assert exact_descent(2, 1, 3) == [(2, 5), (0, 9), (0, 9), (0, 9)]  # lr * curvature > 4
+
+
+def test_a_start_below_the_divergence_edge_can_end_with_a_curvature_above_two():
+    u = sympy.Rational(8, 5)
+    end = sympy.Rational(1521, 625)  # 2.4336, and no step follows that could leave the minimum
+    assert exact_descent(u, 1, 2) == [(u, sympy.Rational(89, 25)), (0, end), (0, end)]
+
+
+@pytest.mark.parametrize(("u", "v", "factor"), [
+    (sympy.sqrt(2), sympy.sqrt(2), 1), (sympy.sqrt(2 + sympy.sqrt(2)), sympy.sqrt(2 - sympy.sqrt(2)), -1)])
+def test_on_the_divergence_edge_the_loss_can_stay_as_it_is(u, v, factor):
+    f = sympy.sqrtdenest(sympy.sqrt(sympy.expand(u**2 * v**2)))
+    new_u, new_v = u - f * v, v - f * u
+    assert sympy.simplify(u**2 + v**2 - 4) == 0 == sympy.simplify(new_u**2 + new_v**2 - 4)
+    assert sympy.simplify(sympy.expand(new_u * new_v) - factor * f) == 0
+
+
+def test_below_the_edge_every_start_converges_and_above_almost_every_start_diverges():
     x = np.array([3.8, 3.9, 3.95, 4.05, 4.1, 4.5])
     share = np.linspace(0.01, 0.99, 25)[:, None]
     with np.errstate(over="ignore", invalid="ignore"):
@@ -118,6 +148,32 @@ def test_neighbours_on_the_edge_part_at_ln_three_on_average():
     y = 4 * np.cos(phi) ** 2
     mean = np.log(np.abs(3 * (y - 3) * (y - 1))).mean()
     assert abs(mean - catapult.edge_lyapunov_exponent()) < 4 * np.log(n) / n
+
+
+@pytest.mark.parametrize("formula", [remaining_fall, fall_below_two_near_edge], ids=lambda formula: formula.name)
+def test_what_comes_after_the_catapult_is_proved_and_not_proved_where_it_is_off_by_one_per_cent(formula):
+    assert formula.verify().status == "proved"
+    assert formula.replaced(formula.expr * sympy.Rational(101, 100)).verify().status == "failed"
+
+
+@pytest.mark.parametrize("x", [0.3, 0.9, 1.5, 1.8])
+def test_once_the_loss_is_small_the_curvature_falls_by_what_remains_up_to_second_order(x):
+    gaps = []
+    for y in (1e-3, 5e-4, 2.5e-4):
+        xs, _ = iterate(x, y, 400)
+        gaps.append((x - xs[-1]) / remaining_fall(X=x, Y=y) - 1)
+    # each halving of Y halves the relative error, up to its next order
+    np.testing.assert_allclose(np.divide(gaps[1:], gaps[:-1]), 0.5, atol=0.02)
+
+
+def test_near_the_growth_edge_half_of_the_fall_comes_after_the_curvature_has_passed_two():
+    gaps = []
+    for delta in (0.08, 0.04, 0.02):
+        xs, _ = iterate(2 + delta, 1e-14, int(80 / delta))
+        k = np.argmax(xs < 2)  # between two steps: where the line through them is at 2
+        gaps.append((2 - xs[-1]) / fall_below_two_near_edge(X=2 + delta) - 1)
+        assert xs[k - 1] - xs[k] < 1.1 * delta**2  # so the step that passes it is of second order
+    assert np.all(np.abs(gaps[1:]) < 0.6 * np.abs(gaps[:-1])) and abs(gaps[-1]) < 0.05
 
 
 @pytest.mark.parametrize(("x", "least", "median", "greatest"), [

@@ -10,16 +10,24 @@ What one step adds, l: a sum of n products is off by n·u·Σ|u_iv_i|, which is 
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from sdetheory import Exact
 from sdetheory.stats.rounding import gamma_n, propagated_error, unit_roundoff
 from sdetheory.theory import catapult
 
-__all__ = ["EPS", "iterated", "read_error", "rounding_along"]
+__all__ = ["EPS", "exact", "iterated", "read_error", "rounding_along"]
 
 EPS = 2 * unit_roundoff()
 Values = NDArray[np.float64]
+
+
+def exact(pieces: Iterable[tuple[ArrayLike, ArrayLike]]) -> Exact:
+    """One piece of evidence from pairs of (values, their bounds on rounding) of any shapes."""
+    return Exact(*(np.concatenate([np.ravel(a) for a in part]) for part in zip(*pieces, strict=True)))
 
 
 def iterated(f0: ArrayLike, curvature0: ArrayLike, lr: ArrayLike, width: int, steps: int) -> tuple[Values, Values]:

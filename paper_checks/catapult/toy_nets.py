@@ -17,7 +17,8 @@ from numpy.typing import NDArray
 import sdetheory as sdt
 from sdetheory.studies.phases import phases_of_losses
 
-__all__ = ["ALIGNED", "CURVATURE", "INPUTS", "SPREAD", "WIDTH", "data", "descent", "log_edge", "lost_laziness", "starts"]
+__all__ = ["ALIGNED", "CURVATURE", "INPUTS", "SAMPLES", "SPREAD", "WIDTH", "data", "descent", "log_edge", "lost_laziness", "starts",
+           "wide_relu_kernel"]
 
 SAMPLES, INPUTS, WIDTH = 4, 4, 128  # one shape, so that the nets share their kernels
 CURVATURE = 2.0  # λ_0, the top eigenvalue of Θ/m, of every start
@@ -32,6 +33,17 @@ def data(common: float) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     z -= np.outer(z @ mean, mean)
     z /= np.linalg.norm(z, axis=1, keepdims=True)
     return np.sqrt(INPUTS) * (np.sqrt(common) * mean + np.sqrt(1 - common) * z), rng.normal(size=SAMPLES)
+
+
+def wide_relu_kernel(inputs: NDArray[np.float64]) -> NDArray[np.float64]:
+    r"""E Θ of the two-layer ReLU net with standard normal weights, its limit n → ∞ (arc-cosine kernels), shape (m, m).
+
+    .. math:: \frac{x\cdot x'(\pi-\theta) + |x||x'|(\sin\theta+(\pi-\theta)\cos\theta)}{2\pi}, \quad \theta = \angle(x, x')
+    """
+    gram = inputs @ inputs.T
+    lengths = np.sqrt(np.outer(np.diag(gram), np.diag(gram)))
+    angle = np.arccos(np.clip(gram / lengths, -1, 1))
+    return (2 * gram * (np.pi - angle) + lengths * np.sin(angle)) / (2 * np.pi)
 
 
 def starts(loss: Any, n: int, seed: np.random.SeedSequence) -> NDArray[np.float64]:

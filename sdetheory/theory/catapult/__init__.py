@@ -1,4 +1,4 @@
-"""The catapult mechanism (arXiv:2003.02218): closed forms of the claims CAT-1 … CAT-6 and CAT-10.
+"""The catapult mechanism (arXiv:2003.02218): closed forms of the claims CAT-1 … CAT-6, CAT-10 and CAT-11.
 
 `FORMULAS` holds every formula by name; `by_claim("CAT-2")` those of a claim. In all of them `curvature` is the NTK λ and no
 weight decay. Clock: steps.
@@ -19,6 +19,7 @@ if TYPE_CHECKING:  # editors and type checkers read the files; a run collects th
     from .many_samples import *
     from .peak import *
     from .phases import *
+    from .settling import *
     from .two_numbers import *
     from .universal_map import *
 

@@ -2,8 +2,9 @@ r"""Where the phases of the uv model meet (CAT-3): lazy, catapult, divergent.
 
 .. math:: 4-X' = (4-X)(1+Y), \qquad \frac{Y'}{Y}-1 = (X-Y)(X-Y-2), \qquad X^2 \ge 4Y
 
-with :math:`X=\eta\lambda`, :math:`Y=\eta^2f^2/n`. Below X = 4 the distance 4 − X only grows and stays below 4, so ΣY is
-finite and the loss goes to 0; above, X grows without bound. The exact edges below hold for every width.
+with :math:`X=\eta\lambda`, :math:`Y=\eta^2f^2/n`. Below X = 4 the distance 4 − X only grows and stays below 4, so
+ΣY is finite and the loss goes to 0, from every start; above, X grows without bound for almost every start, namely
+unless the output is exactly 0 at some step and stays there. The exact edges below hold for every width.
 """
 
 from __future__ import annotations
@@ -27,14 +28,24 @@ def _derive_divergence(claimed: sympy.Expr) -> Derivation:
            4 / (4 - X))
     above = sympy.expand(sympy.factor(y / Y).subs(Y, 0).subs(X, 4))
     d.step(r"$X_0>4$: $X_t-4$ grows by $1+Y_t$. Near $Y=0$ the loss grows by more than $(1-4)^2$ a step, so $Y_t\not\to0$ "
-           r"(unless some $Y_t$ is exactly 0: probability 0) and $X_t\to\infty$. The factor at $X=4$, $Y=0$:", above)
+           r"unless some $Y_t$ is exactly 0, and $X_t\to\infty$. The factor at $X=4$, $Y=0$:", above)
+    jacobian = sympy.Matrix([x, y]).jacobian([X, Y]).det()
+    d.step(r"Almost every start: $Y_t=0$ only on $Y_0=0$, on the curve $Y=X-1$, and on what the map takes there. The map "
+           r"takes no set of measure above 0 into one of measure 0: its Jacobian vanishes on three curves alone.",
+           sympy.factor(jacobian))
+    d.residual("the Jacobian", sympy.expand(jacobian - (1 - X + Y) * (1 - Y) * (1 - X - 3 * Y)))
+    d.residual("Y' = 0 only where Y = 0 or Y = X - 1", y - Y * (1 - X + Y) ** 2)
     d.step(r"So the edge is $\eta\lambda_0=4$.", sympy.Eq(LR * CURVATURE, 4))
     return d.residual("learning rate on the edge", sympy.solve(LR * CURVATURE - 4, LR)[0] - claimed)
 
 
 @closed_form("CAT-3", _derive_divergence, assumptions=CURVED, meanings=START)
 def divergence_edge(curvature):
-    r"""The learning rate above which gradient descent diverges, below which it converges: at every width and start.
+    r"""The learning rate above which gradient descent diverges, below which it converges, at every width.
+
+    Below it converges from every start, above it diverges from almost every one: a start whose output is exactly 0 at
+    some step stays there (u = 2, v = 1 at width 1 and lr = 1: lr·curvature is 5, and f = 2, 0, 0, …). On the edge it
+    does neither.
 
     >>> divergence_edge(curvature=2.0)
     2.0
