@@ -18,7 +18,7 @@ import numpy as np
 from .evidence import Between, ClaimError, Comparison, Relative, Resolution, compare, gap, power_to_refute
 from .stats.multiple import alpha_for
 from .trials import SCALE, Mode, Run, entropy_of, stream_of
-from .validation import integer
+from .validation import explain_construction, explained, integer
 from .verdicts import ControlOutcome, Verdict, decide
 
 __all__ = ["Claim", "ClaimError", "Control", "Relative", "Resolution", "Run", "verdict_from_error", "verify_all"]
@@ -34,6 +34,7 @@ Predictions = Mapping[str, Any] | Callable[[], Mapping[str, Any]]
 Simulation = Callable[[Run], Mapping[str, Any]]
 
 
+@explain_construction
 @dataclass(frozen=True)
 class Control:
     """A statement that is wrong in one stated, modest way; every comparison it names must come out refuted.
@@ -57,6 +58,7 @@ class Control:
             raise ClaimError(f"control {self.statement!r}: expected a prediction, a simulation or both, got neither")
 
 
+@explain_construction
 @dataclass(frozen=True, eq=False)
 class Claim:
     r"""A statement that can be confirmed, refuted, or found to be beyond what was measured.
@@ -261,6 +263,7 @@ def _gaps(a: Any, b: Any) -> np.ndarray:
     return np.abs(np.asarray(a, dtype=float) - np.asarray(b, dtype=float))
 
 
+@explained
 def verify_all(claims: Iterable[Claim], rng: Any = 0, mode: Mode = "default", *, budget: float = BUDGET,
                progress: bool = False) -> list[Verdict]:
     """Verify claims under one family-wise budget shared by all their comparisons; an exception in a claim is raised."""

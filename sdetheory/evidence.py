@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 
 from .stats.estimates import Estimate, critical_value
 from .stats.two_sample import Distance
+from .validation import explain_construction
 
 __all__ = [
     "Between", "ClaimError", "Comparison", "Distance", "Estimate", "Exact", "Relative", "Resolution", "compare", "gap",
@@ -31,6 +32,7 @@ __all__ = [
 POWER = 0.9  # at which "smallest detectable" is stated
 
 
+@explain_construction
 @dataclass(frozen=True)
 class Between:
     """A predicted inequality: the value lies in [low, high]; either end may be infinite."""
@@ -46,6 +48,7 @@ class Between:
 Prediction = float | Between
 
 
+@explain_construction
 @dataclass(frozen=True)
 class Exact:
     """A value known up to rounding: |value - theta| <= rounding where the statement is exact.
@@ -116,6 +119,7 @@ class ClaimError(ValueError):
     """A claim that is not well posed: names that do not match, or a control too near to the statement it breaks."""
 
 
+@explain_construction
 @dataclass(frozen=True)
 class Relative:
     """A resolution as a fraction of |predicted|."""
@@ -123,6 +127,7 @@ class Relative:
     fraction: float
 
 
+@explain_construction
 @dataclass(frozen=True)
 class Resolution:
     """The smallest error of a prediction that is sure to be seen, at each of `points` points fixed beforehand."""

@@ -27,7 +27,7 @@ from .random import seed_sequence, stream_key
 from .schemes import Scheme, process_of
 from .sde import SDE
 from .starts import Start, as_start
-from .validation import integer, number
+from .validation import explained, integer, number
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 __all__ = ["simulate"]
 
 
+@explained
 def simulate(process: SDE | CallableSDE | Process, x0: Start | ArrayLike, *, n_steps: int | None = None, t1: float | None = None,
              dt: float | None = None, t0: float = 0.0, first_step: int = 0, scheme: str | Scheme | None = None,
              brownian_dt: float | None = None, n_paths: int = 1,

@@ -21,7 +21,7 @@ from ..schemes import get as get_scheme
 from ..sde import SDE
 from ..starts import Start
 from ..symbolic.regularity import is_rough
-from ..validation import integer, number
+from ..validation import explained, integer, number
 from .extrapolation import extrapolated_mean
 from .goal import Goal, Outcome, part, refuse_not_finite
 from .multilevel import multilevel_mean
@@ -36,6 +36,7 @@ DECISIVE = 0.05  # a control that leaves less of the variance beats multilevel d
 PILOT = 2048  # paths of the first pilot run of an update rule
 
 
+@explained
 def expect(process: Any, functional: Any, x0: Any, *, t1: float | None = None, n_steps: int | None = None, t0: float = 0.0,
            rtol: float | None = None, atol: float | None = None, confidence: float = 0.95, scheme: Any = None,
            method: str = "auto", rng: Any = None, control: bool = True, max_path_steps: float = 2e10, max_steps: int = 2**20,

@@ -9,10 +9,12 @@ from __future__ import annotations
 
 from ..noises.gradient_noise import GradientNoise
 from .rayleigh_quotient import RayleighQuotient
+from ..validation import explained
 
 __all__ = ["toy_fraction"]
 
 
+@explained
 def toy_fraction(noise: GradientNoise | None = None) -> RayleighQuotient:
     """The loss x²/(x² + y²) of w = (x, y), with minima at x = 0.
 
