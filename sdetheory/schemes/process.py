@@ -24,6 +24,7 @@ from ..engine.lane_program import (
     parameter_name,
     state_name,
 )
+from ..engine.undefined import nan_at_infinity
 from ..process import Observed, Process, about
 from ..sde import SDE
 from ..symbolic.regularity import as_real, refuse_complex
@@ -113,7 +114,7 @@ class SDEProcess(Process):
         if isinstance(what, str):
             what = self.sde.states[self.observables.index(what)]
         if isinstance(what, sympy.Basic):
-            return expression_code({"value": what}, {**_names(self.sde, self._swept_symbols(swept)), self.sde.time: "time"})
+            return expression_code({"value": nan_at_infinity(what)}, {**_names(self.sde, self._swept_symbols(swept)), self.sde.time: "time"})
         return function_code(self.dim, what)
 
     def _noise(self) -> tuple[list[Noise], bool]:
