@@ -11,7 +11,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import Callable, Mapping
 from functools import cached_property
-from typing import Any
+from typing import Any, Literal
 
 import sympy
 
@@ -184,9 +184,13 @@ class SDE:
         """The linear ODEs of E[x^α], |α| ≤ order: closed, or with the moments that are missing."""
         return moments.moment_equations(self, order)
 
-    def is_stationary(self, density: Any) -> stationarity.StationarityResult:
-        """Whether the density (up to a constant) solves the stationary Fokker–Planck equation."""
-        return stationarity.check_stationary(self, density)
+    def is_stationary(self, density: Any, *, on: Literal["space", "sphere"] | None = None) -> stationarity.StationarityResult:
+        """Whether the density (up to a constant) solves the stationary Fokker–Planck equation.
+
+        That of densities `on` the unit "sphere", with respect to the surface measure, or in "space", with respect to dx; unless
+        told, on the sphere where the SDE is shown to stay there (see `symbolic.check_stationary`).
+        """
+        return stationarity.check_stationary(self, density, on=on)
 
     @classmethod
     @explained

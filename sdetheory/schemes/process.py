@@ -114,7 +114,8 @@ class SDEProcess(Process):
         if isinstance(what, str):
             what = self.sde.states[self.observables.index(what)]
         if isinstance(what, sympy.Basic):
-            return expression_code({"value": nan_at_infinity(what)}, {**_names(self.sde, self._swept_symbols(swept)), self.sde.time: "time"})
+            names = {**_names(self.sde, self._swept_symbols(swept)), self.sde.time: "time"}
+            return expression_code({"value": nan_at_infinity(what)}, names)
         return function_code(self.dim, what)
 
     def _noise(self) -> tuple[list[Noise], bool]:
