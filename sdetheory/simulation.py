@@ -142,12 +142,12 @@ def simulate(process: SDE | CallableSDE | Process, x0: Start | ArrayLike, *, n_s
                 scales=clock.scales, t0=clock.t0, dt=clock.dt, substeps=clock.substeps, keep_paths=keep_paths,
                 single=cells * n_paths < 8 and not program.fixed_lanes,
                 seed=f"entropy {seeds.entropy}, spawn key {seeds.spawn_key}")
-    check_memory(plan, thread_count(n_threads), memory_limit)
-    values, diverged = run_ensemble(plan, executor=executor, n_threads=n_threads, chunk_size=chunk_size, progress=progress,
-                                    checkpoint=checkpoint)
     attributes = {"process": shown(runs), "scheme": runs.label, "dt": clock.dt, "entropy": str(seeds.entropy),
                   "spawn_key": str(seeds.spawn_key), "sdetheory": __version__, "numpy": np.__version__,
                   "python": platform.python_version()}
+    check_memory(plan, thread_count(n_threads), memory_limit)
+    values, diverged = run_ensemble(plan, executor=executor, n_threads=n_threads, chunk_size=chunk_size, progress=progress,
+                                    checkpoint=checkpoint)
     return dataset(plan, values, diverged, grid, n_paths, clock.name, clock.along(save_steps), attributes)
 
 
