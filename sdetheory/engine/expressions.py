@@ -4,7 +4,8 @@ Common subexpressions are computed once; decimal numbers become data (`C[i]`), s
 another kernel; integer powers become products. A polynomial in the states is evaluated by Horner's rule with fused
 multiply-adds, so that a step waits for the state as briefly as it can: X(1 + a h + b ΔW), not X + aXh + bXΔW.
 
-What SymPy leaves undefined is NaN (`undefined`). What has no real number, or no function in a kernel, is refused before anything compiles.
+What SymPy leaves undefined is NaN (see `undefined`). What has no real number, or no function in a kernel, is refused before
+anything compiles.
 """
 
 from __future__ import annotations

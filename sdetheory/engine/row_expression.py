@@ -81,5 +81,6 @@ def _read(x: Any, places: dict[sympy.Symbol, Node], read: Callable[[Any], Node])
     if function is not None:
         arguments = [read(a) for a in x.args]
         return reduce(function, arguments) if x.func in (sympy.Max, sympy.Min) else function(*arguments)
-    raise ValueError(f"formula: expected sums, products, powers, Piecewise and {', '.join(sorted(f.__name__ for f in _FUNCTIONS if f not in (nan_where_zero, nan_where_nan)))}, "
+    there = sorted(f.__name__ for f in _FUNCTIONS if f not in (nan_where_zero, nan_where_nan))
+    raise ValueError(f"formula: expected sums, products, powers, Piecewise and {', '.join(there)}, "
                      f"got {x.func.__name__} in {x}")

@@ -114,8 +114,8 @@ def expect(process: Any, functional: Any, x0: Any, *, t1: float | None = None, n
     tolerance = goal.tolerance(outcome.value)
     converged = margin <= tolerance
     message = "" if converged else outcome.message or (
-        f"the margin {margin:.2g} is larger than the tolerance {tolerance:.2g}: the paths were more scattered than the pilot "
-        "runs; raise max_path_steps, or run again with another seed")
+        f"the margin {margin:.2g} (statistical error {goal.z * outcome.stderr:.2g}, bias bound {outcome.bias_bound:.2g}) is larger "
+        f"than the tolerance {tolerance:.2g}, and than the pilot runs foretold; run again with another seed, or ask for less")
     return Expectation(outcome.value, outcome.stderr, outcome.bias_bound, (outcome.value - margin, outcome.value + margin),
                        confidence, tolerance, converged, message, outcome.method, name, outcome.levels, work.path_steps,
                        work.seconds, f"{seeds.entropy}, spawn_key={seeds.spawn_key}", left)

@@ -8,8 +8,8 @@ It is the Rayleigh quotient of diag(2, 0), so it has its kernels; this file only
 from __future__ import annotations
 
 from ..noises.gradient_noise import GradientNoise
-from .rayleigh_quotient import RayleighQuotient
 from ..validation import explained
+from .rayleigh_quotient import RayleighQuotient
 
 __all__ = ["toy_fraction"]
 

@@ -13,8 +13,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from ..engine import BlockFunction, block_function
-from .gradient_noise import GradientNoise
 from ..validation import explain_construction
+from .gradient_noise import GradientNoise
 
 __all__ = ["RandomLinear", "GaussianLinear"]
 
