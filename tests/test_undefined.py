@@ -76,7 +76,8 @@ def test_a_quotient_that_overflows_is_no_division_by_zero():
 def test_what_cannot_be_undefined_is_left_as_it_is():
     p = sp.Symbol("p", positive=True)
     for e in (x / (1 + x**2), sp.exp(-1 / (1 + x**2)), sp.exp(-1 / p), sp.atan(sp.log(p)), sp.Max(x, 0),
-              sp.Piecewise((x, x > y), (y, True)), 1 / (1 + 1 / x), sp.sqrt(sp.Max(x, 0)), sp.tanh(x**3 - y), sp.exp(x) / (1 + sp.exp(x)), sp.sqrt(x)):
+              sp.Piecewise((x, x > y), (y, True)), 1 / (1 + 1 / x), sp.sqrt(sp.Max(x, 0)), sp.tanh(x**3 - y),
+              sp.exp(x) / (1 + sp.exp(x)), sp.sqrt(x)):
         assert defined(e) is e or defined(e) == e
     assert nan_at_infinity(x / (1 + x**2)) == x / (1 + x**2)
 
