@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 
 from .engine import Program
 from .starts import Points, Start
-from .validation import Bounds
+from .validation import Bounds, explain_construction
 
 __all__ = ["Observed", "Process", "about", "named_observables", "shown", "start_states", "swept_values"]
 
@@ -33,6 +33,10 @@ Observed: TypeAlias = str | sympy.Expr | Callable[..., Any]
 
 class Process(ABC):
     """What `simulate` and `expect` take: a subclass says what its state is and writes the program of its step."""
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        super().__init_subclass__(**options)
+        explain_construction(cls)
 
     #: what its time counts: steps, or a grid of times
     clock: ClassVar[Literal["step", "time"]] = "step"

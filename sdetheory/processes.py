@@ -18,6 +18,7 @@ import sympy
 from numpy.typing import ArrayLike, NDArray
 
 from .sde import SDE
+from .sphere import laplace_beltrami_eigenvalue
 from .symbolic.notation import symbol
 from .validation import finite_array, integer, number
 
@@ -274,7 +275,7 @@ class SphereBrownianMotion(SDE):
         """e^{−σ²ℓ(ℓ+d−2)t/2}."""
         if self.noise.free_symbols:
             raise ValueError(f"noise: expected a number, got {self.noise}; put it in when the process is made")
-        return np.exp(-float(self.noise) ** 2 * degree * (degree + self.dim - 2) * np.asarray(t, dtype=np.float64) / 2)
+        return np.exp(-float(self.noise) ** 2 * laplace_beltrami_eigenvalue(degree, self.dim) * np.asarray(t, dtype=np.float64) / 2)
 
     def _start(self, x0: ArrayLike) -> NDArray[np.float64]:
         start = finite_array("x0", x0, shape=(self.dim,))

@@ -24,7 +24,7 @@ from .simulation import simulate
 from .stats.estimates import Estimate, mean_estimate
 from .stats.propagation import jackknife, propagate, ratio
 from .theory import svag as theory
-from .validation import finite_array, integer, number
+from .validation import explained, finite_array, integer, number
 
 __all__ = ["ScalingLimit", "scaling_limit", "scaling_sweep"]
 
@@ -60,6 +60,7 @@ class ScalingLimit:
                 f"C = {self.similarity:.4g}; N/G = {self.noise_to_signal.value:.4g}, balance = {self.balance.value:.4g}>")
 
 
+@explained
 def scaling_limit(sq_norm: Any, sq_grad: Any, noise_trace: Any, *, lr: float, weight_decay: float,
                   similarity: float = math.sqrt(2)) -> ScalingLimit:
     """The largest batch factor that measured R, G, N of SGD at (B, lr) allow.
@@ -110,6 +111,7 @@ def _estimate(name: str, value: Any) -> Estimate:
     return Estimate(number(name, value, above=0.0), 0.0)
 
 
+@explained
 def scaling_sweep(loss_at: Callable[[float], Any], w0: Any, *, lr: float, weight_decay: float,
                   batch_factors: Sequence[float] | ArrayLike, n_steps: int, n_paths: int,
                   similarity: float = math.sqrt(2), measured_from: float = 0.5, n_saves: int = 32,

@@ -11,7 +11,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import Callable, Mapping
 from functools import cached_property, lru_cache
-from typing import Any
+from typing import Any, Literal
 
 import sympy
 
@@ -22,7 +22,7 @@ from .symbolic.noise_structure import noise_types
 from .symbolic.notation import latex, symbol
 from .symbolic.regularity import as_real, is_rough, refuse_complex
 from .symbolic.tracing import trace
-from .validation import integer
+from .validation import explain_construction, explained, integer
 
 __all__ = ["SDE"]
 
@@ -61,6 +61,11 @@ class SDE:
     x**2*(2*mu + sigma**2)
     """
 
+    def __init_subclass__(cls, **options: Any) -> None:
+        super().__init_subclass__(**options)
+        explain_construction(cls)
+
+    @explained
     def __init__(self, states: Any, drift: Any, diffusion: Any, *, time: sympy.Symbol | None = None) -> None:
         self.states: tuple[sympy.Symbol, ...] = as_states(states)
         d = len(self.states)
@@ -167,6 +172,7 @@ class SDE:
         return conversions.to_stratonovich(self)
 
     @classmethod
+    @explained
     def from_stratonovich(cls, states: Any, drift: Any, diffusion: Any, *, time: sympy.Symbol | None = None) -> SDE:
         """The Itô SDE of dX = drift dt + diffusion ∘ dW; parameters as for `SDE`."""
         as_given = cls(states, drift, diffusion, time=time)
@@ -178,11 +184,16 @@ class SDE:
         """The linear ODEs of E[x^α], |α| ≤ order: closed, or with the moments that are missing."""
         return moments.moment_equations(self, order)
 
-    def is_stationary(self, density: Any) -> stationarity.StationarityResult:
-        """Whether the density (up to a constant) solves the stationary Fokker–Planck equation."""
-        return stationarity.check_stationary(self, density)
+    def is_stationary(self, density: Any, *, on: Literal["space", "sphere"] | None = None) -> stationarity.StationarityResult:
+        """Whether the density (up to a constant) solves the stationary Fokker–Planck equation.
+
+        That of densities `on` the unit "sphere", with respect to the surface measure, or in "space", with respect to dx; unless
+        told, on the sphere where the SDE is shown to stay there (see `symbolic.check_stationary`).
+        """
+        return stationarity.check_stationary(self, density, on=on)
 
     @classmethod
+    @explained
     def from_callables(cls, drift: Callable[..., Any], diffusion: Callable[..., Any], dim: int = 1,
                        noise_dim: int = 1, *, states: Any = None, time: sympy.Symbol | None = None) -> SDE | CallableSDE:
         """The SDE of Python functions `drift(x, t)` and `diffusion(x, t)`, plain or compiled by Numba.

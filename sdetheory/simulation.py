@@ -28,7 +28,7 @@ from .recording import note
 from .schemes import Scheme, process_of
 from .sde import SDE
 from .starts import Start, as_start
-from .validation import integer, number
+from .validation import explained, integer, number
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -36,6 +36,7 @@ if TYPE_CHECKING:
 __all__ = ["simulate"]
 
 
+@explained
 def simulate(process: SDE | CallableSDE | Process, x0: Start | ArrayLike, *, n_steps: int | None = None, t1: float | None = None,
              dt: float | None = None, t0: float = 0.0, first_step: int = 0, scheme: str | Scheme | None = None,
              brownian_dt: float | None = None, n_paths: int = 1,
@@ -142,12 +143,12 @@ def simulate(process: SDE | CallableSDE | Process, x0: Start | ArrayLike, *, n_s
                 scales=clock.scales, t0=clock.t0, dt=clock.dt, substeps=clock.substeps, keep_paths=keep_paths,
                 single=cells * n_paths < 8 and not program.fixed_lanes,
                 seed=f"entropy {seeds.entropy}, spawn key {seeds.spawn_key}")
-    check_memory(plan, thread_count(n_threads), memory_limit)
-    values, diverged = run_ensemble(plan, executor=executor, n_threads=n_threads, chunk_size=chunk_size, progress=progress,
-                                    checkpoint=checkpoint)
     attributes = {"process": shown(runs), "scheme": runs.label, "dt": clock.dt, "entropy": str(seeds.entropy),
                   "spawn_key": str(seeds.spawn_key), "sdetheory": __version__, "numpy": np.__version__,
                   "python": platform.python_version()}
+    check_memory(plan, thread_count(n_threads), memory_limit)
+    values, diverged = run_ensemble(plan, executor=executor, n_threads=n_threads, chunk_size=chunk_size, progress=progress,
+                                    checkpoint=checkpoint)
     note(process=attributes["process"], scheme=runs.label, steps=clock.n_steps, dt=clock.dt, clock=clock.name, paths=n_paths,
          sweep={name: len(values) for name, values in grid.items()}, saved=[o.name for o in program.observables])
     return dataset(plan, values, diverged, grid, n_paths, clock.name, clock.along(save_steps), attributes)

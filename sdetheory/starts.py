@@ -16,7 +16,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from .random import fill_normals, seed_sequence, stream_key
 from .sphere import normalise
-from .validation import finite_array, integer, number
+from .validation import explain_construction, finite_array, integer, number
 
 __all__ = ["NormalWeights", "Points", "ReducedStart", "Reduction", "Start", "UniformSphere", "as_start"]
 
@@ -38,6 +38,7 @@ class Start(ABC):
         return np.ascontiguousarray(block.T)
 
 
+@explain_construction
 class Points(Start):
     """Given points: the same for every path, or one a path, again from the first on where they come to an end.
 
@@ -70,6 +71,7 @@ class Points(Start):
         return self.points.take(np.arange(integer("n", n, at_least=0)), axis=0, mode="wrap")
 
 
+@explain_construction
 @dataclass(frozen=True)
 class UniformSphere(Start):
     """The uniform distribution on the sphere of a radius.
@@ -108,6 +110,7 @@ class UniformSphere(Start):
         return normalise(normals, self.radius)
 
 
+@explain_construction
 @dataclass(frozen=True)
 class NormalWeights(Start):
     """Independent normal weights w ~ N(0, scale² I), the start of the nets of the catapult paper.
@@ -157,6 +160,7 @@ class Reduction(ABC):
         """The states, shape (..., dim), of the weights w (..., n_weights)."""
 
 
+@explain_construction
 @dataclass(frozen=True)
 class ReducedStart(Start):
     """The start of a reduced process that weights drawn from a distribution have: same seed and path, same net.

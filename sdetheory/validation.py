@@ -2,13 +2,26 @@
 
 from __future__ import annotations
 
+import difflib
+import functools
+import inspect
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar, cast
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-__all__ = ["Bounds", "finite_array", "integer", "nonzero", "number"]
+__all__ = ["Bounds", "explain_construction", "explained", "finite_array", "integer", "nonzero", "number"]
+
+_F = TypeVar("_F", bound=Callable[..., Any])
+_C = TypeVar("_C", bound=type)
+
+#: what the same argument is called elsewhere, in small letters
+_ELSEWHERE = {"seed": "rng", "random_state": "rng", "learning_rate": "lr", "eta": "lr", "step_size": "dt", "h": "dt",
+              "t_end": "t1", "t_final": "t1", "t_start": "t0", "observables": "observe", "initial": "x0", "y0": "x0",
+              "num_paths": "n_paths", "n_samples": "n_paths", "num_steps": "n_steps", "steps": "n_steps", "ell": "amplification",
+              "d": "dim", "n": "dim"}
 
 
 def _fail(kind: type[Exception], name: str, requirement: str, received: Any, remedy: str) -> Exception:
@@ -135,3 +148,81 @@ loss.sample_sphere()
         raise ValueError(f"{name}: expected weights other than 0, where {who} is not defined, got a zero vector; start e.g. from "
                          "loss.sample_sphere()")
     return weights
+
+
+def explained(function: _F) -> _F:
+    """A function whose signature is kept, and named where a call does not fit it: a decorator of what users call.
+
+    Also for `__init__` and, below `classmethod`, for class methods. A call that fits costs nothing more: the signature is looked
+    at where a TypeError has been raised.
+
+    >>> @explained
+    ... def simulate(process, x0, *, t1=None, dt=None): ...
+    >>> simulate("sde", 0.0, T=5)
+    Traceback (most recent call last):
+    TypeError: simulate: expected the arguments process, x0, t1, dt, got 'T'; did you mean 't1'?
+    >>> simulate("sde")
+    Traceback (most recent call last):
+    TypeError: simulate: expected the arguments process, x0, t1, dt, got no 'x0', which has no default; give x0=...
+    >>> simulate("sde", 0.0, 5.0)
+    Traceback (most recent call last):
+    TypeError: simulate: expected 2 arguments by position, process and x0, got 3; give the others by name, t1=...
+    """
+    @functools.wraps(function)
+    def call(*args: Any, **named: Any) -> Any:
+        try:
+            return function(*args, **named)
+        except TypeError:
+            misfit = _misfit(function, args, named)
+            if misfit is None:  # raised inside
+                raise
+        raise TypeError(misfit)
+    return cast(_F, call)
+
+
+def explain_construction(cls: _C) -> _C:
+    """A class whose own `__init__`, where it has one, is `explained`: a decorator, or called by `__init_subclass__`."""
+    if "__init__" in vars(cls):
+        cls.__init__ = explained(vars(cls)["__init__"])  # type: ignore[misc]
+    return cls
+
+
+def _misfit(function: Callable[..., Any], args: Sequence[Any], named: Mapping[str, Any]) -> str | None:
+    """Why the arguments do not fit the function's signature, or None where they do."""
+    signature = inspect.signature(function)
+    try:
+        signature.bind(*args, **named)
+    except TypeError:
+        pass
+    else:
+        return None
+    parameters, who, given = list(signature.parameters.values()), function.__qualname__.rpartition("<locals>.")[2], len(args)
+    if parameters[0].name in ("self", "cls"):
+        parameters, given = parameters[1:], given - 1
+        who = type(args[0]).__name__ if function.__name__ == "__init__" else who
+    positional = [p.name for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
+    names = [p.name for p in parameters if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)]
+    there = ", ".join(dict.fromkeys([*positional, *names]))
+    expected = f"{who}: expected {'the arguments ' + there if there else 'no arguments'}"
+    open_ended = any(p.kind == p.VAR_KEYWORD for p in parameters)
+    for name in () if open_ended else (name for name in named if name not in names):
+        return f"{expected}, got {name!r}{_meant(name, [n for n in names if n not in named and n not in positional[:given]])}"
+    if given > len(positional):
+        wanted = " and ".join(filter(None, [", ".join(positional[:-1]), *positional[-1:]])) or "none"
+        left = next((n for n in names if n not in positional and n not in named), None)
+        return (f"{who}: expected {len(positional)} argument{'' if len(positional) == 1 else 's'} by position, {wanted}, got {given}"
+                + (f"; give the others by name, {left}=..." if left else ""))
+    for name in positional[:given]:
+        if name in named:
+            return f"{expected}, got {name!r} twice, by position and by name"
+    missing = next(p.name for p in parameters if p.default is p.empty and p.name not in named and p.name not in positional[:given]
+                   and p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD))
+    return f"{expected}, got no {missing!r}, which has no default; give {missing}=..."
+
+
+def _meant(given: str, names: Sequence[str]) -> str:
+    """Which of the names was meant, as the end of a message."""
+    low = {name.lower(): name for name in names}
+    elsewhere = _ELSEWHERE.get(given.lower())
+    near = [elsewhere] if elsewhere in names else [low[n] for n in difflib.get_close_matches(given.lower(), low, n=1)]
+    return f"; did you mean {near[0]!r}?" if near else ""

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import multiprocessing
+import threading
+import time
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from contextlib import contextmanager
 
@@ -12,6 +14,7 @@ import sympy
 import xarray as xr
 
 import sdetheory as sdt
+from sdetheory.engine import ensemble
 from sdetheory.kernels import compilation
 
 x, y, mu = sympy.symbols("x y mu", real=True)
@@ -117,4 +120,25 @@ def test_no_executor_changes_a_bit_and_workers_find_kernels_on_disk(name):
 
 def test_a_call_that_runs_in_the_pool_it_is_given_does_not_wait_for_itself():
     with ThreadPoolExecutor(1) as pool:
+        xr.testing.assert_identical(pool.submit(sgd, executor=pool).result(timeout=60), sgd())
+
+
+def test_a_pool_that_has_not_yet_noted_its_new_thread_is_no_reason_to_wait(monkeypatch):
+    """The thread comes to its task while `submit` still starts it: the call must find out all the same that it runs there."""
+    start, arrived = threading.Thread.start, threading.Event()
+
+    def start_and_wait(thread):
+        start(thread)
+        if thread.name.startswith("slow"):
+            arrived.wait(10)
+            time.sleep(0.2)
+
+    def about_to_ask(executor):
+        arrived.set()
+        return runs_in(executor)
+
+    runs_in = ensemble._runs_in
+    monkeypatch.setattr(ensemble, "_runs_in", about_to_ask)
+    monkeypatch.setattr(threading.Thread, "start", start_and_wait)
+    with ThreadPoolExecutor(1, thread_name_prefix="slow") as pool:
         xr.testing.assert_identical(pool.submit(sgd, executor=pool).result(timeout=60), sgd())

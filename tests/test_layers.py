@@ -26,12 +26,19 @@ def read_table(text: str) -> dict[str, tuple[int, int]]:
             for line, (row, cell) in enumerate(rows) for name in re.findall(r"`([^`]+)`", cell)}
 
 
-def imported_modules(path: Path, library: Path) -> Iterator[tuple[str, bool]]:
-    """Absolute dotted names of what a file imports, wherever in it, and whether at the top level of the module."""
+def imported_modules(path: Path, library: Path, for_types: bool = True) -> Iterator[tuple[str, bool]]:
+    """Absolute dotted names of what a file imports, wherever in it, and whether at the top level of the module.
+
+    With `for_types=False` without what stands under `if TYPE_CHECKING:`.
+    """
     tree = ast.parse(path.read_text(encoding="utf-8"), filename=str(path))
+    unread = {id(inner) for node in ast.walk(tree) if not for_types and isinstance(node, ast.If)
+              and ast.unparse(node.test).endswith("TYPE_CHECKING") for part in node.body for inner in ast.walk(part)}
     top = {id(node) for node in tree.body}
     package = (library.name, *path.relative_to(library).parts[:-1])
     for node in ast.walk(tree):
+        if id(node) in unread:
+            continue
         if isinstance(node, ast.Import):
             yield from ((alias.name, id(node) in top) for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
@@ -88,6 +95,73 @@ def test_every_import_goes_up_the_table():
     assert len({row for row, _ in rooms.values()}) >= 7, f"the table in CONTRIBUTING.md could not be read: {rooms}"
     broken = broken_rules(ROOT / LIBRARY, rooms)
     assert not broken, "\n".join(broken)
+
+
+def dependencies(library: Path) -> dict[str, set[str]]:
+    """Which files each file of the library imports, at its top or inside its functions, by dotted name.
+
+    A name of another room's front is an import of that front. What only a type checker imports is no dependency.
+    """
+    files = {".".join((library.name, *path.relative_to(library).with_suffix("").parts)).removesuffix(".__init__"): path
+             for path in library.rglob("*.py")}
+    found: dict[str, set[str]] = {}
+    for name, path in files.items():
+        found[name] = set()
+        for module, _ in imported_modules(path, library, for_types=False):
+            there = module if module in files else module.rpartition(".")[0]
+            if there in files and there not in (name, library.name):
+                found[name].add(there)
+    return found
+
+
+def circles(graph: dict[str, set[str]]) -> list[list[str]]:
+    """The strongly connected components of more than one file (Tarjan 1972)."""
+    number: dict[str, int] = {}
+    lowest: dict[str, int] = {}
+    stack: list[str] = []
+    found = []
+
+    def visit(name: str) -> None:
+        number[name] = lowest[name] = len(number)
+        stack.append(name)
+        for other in sorted(graph[name]):
+            if other not in number:
+                visit(other)
+                lowest[name] = min(lowest[name], lowest[other])
+            elif other in stack:
+                lowest[name] = min(lowest[name], number[other])
+        if lowest[name] == number[name]:
+            component = stack[stack.index(name):]
+            del stack[stack.index(name):]
+            if len(component) > 1:
+                found.append(sorted(component))
+
+    for name in sorted(graph):
+        if name not in number:
+            visit(name)
+    return found
+
+
+def test_no_files_import_each_other_in_a_circle():
+    graph = dependencies(ROOT / LIBRARY)
+    assert len(graph) > 150 and "sdetheory.engine.rows" in graph["sdetheory.losses.own"]
+    assert circles(graph) == []
+
+
+@pytest.mark.parametrize("files, found", [
+    ({"a.py": "from .b import x", "b.py": "def f():\n    from .c import y", "c.py": "from . import a"}, [["a", "b", "c"]]),
+    ({"a.py": "from .b import x", "b.py": "def f():\n    from .a import y"}, [["a", "b"]]),
+    ({"a.py": "from .b import x", "b.py": "if TYPE_CHECKING:\n    from .a import y"}, []),
+    ({"a.py": "from .b import x", "b.py": "import math", "c.py": "from .a import x\nfrom .b import x"}, []),
+    ({"r/__init__.py": "from .a import x", "r/a.py": "from ..s import y", "s.py": "def f():\n    from .r import x"},
+     [["r", "r.a", "s"]]),
+])
+def test_a_circle_is_found_also_through_functions(tmp_path, files, found):
+    for name, text in {"__init__.py": "", **files}.items():
+        path = tmp_path / LIBRARY / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+    assert circles(dependencies(tmp_path / LIBRARY)) == [[f"{LIBRARY}.{name}" for name in circle] for circle in found]
 
 
 TABLE = """| row | room | what |

@@ -325,7 +325,8 @@ def test_a_stationary_density_says_of_which_space_it_is_one():
     s = sympy.symbols("a b c")
     p = sympy.Matrix(s)
     sphere = sdt.SDE(s, list(-p), (sympy.eye(3) - p * p.T).tolist())
-    assert "in R^3" in repr(sphere.is_stationary(1)) and "with respect to dx" in repr(sphere.is_stationary(1))
+    assert "in R^3" in repr(sphere.is_stationary(1, on="space")) and "respect to dx" in repr(sphere.is_stationary(1, on="space"))
+    assert "on S^2" in repr(sphere.is_stationary(1))
 
 
 # --- surroundings -----------------------------------------------------------------------------------------------------

@@ -13,8 +13,8 @@ from sympy import Symbol
 
 from sdetheory import schemes
 from sdetheory.callable_sde import CallableSDE
-from sdetheory.schemes.sphere_geometry import vanishes_on_sphere
 from sdetheory.sde import SDE
+from sdetheory.symbolic.on_sphere import vanishes_on_sphere
 
 X, Y, Z = sympy.symbols("x y z", real=True)
 SPHERE = [s for s, scheme in schemes.REGISTRY.items() if PROBLEMS[problems_of(scheme)[0]].on_sphere]

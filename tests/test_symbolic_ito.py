@@ -7,7 +7,7 @@ import sympy
 from sympy import Matrix, Rational, cos, exp, log, sin, sqrt, symbols
 
 from sdetheory.sde import SDE
-from sdetheory.symbolic import Derivation, ito_correction, scale_density, speed_density
+from sdetheory.symbolic import Derivation, ito_correction
 
 t = sympy.Symbol("t", real=True)
 x, y, z = symbols("x y z", real=True)
@@ -173,12 +173,3 @@ def test_density_must_not_vanish_or_move():
         GBM.is_stationary(0)
     with pytest.raises(ValueError, match="density"):
         GBM.is_stationary(GBM.time * x)
-
-
-def test_speed_density_is_stationary_and_scale_density_harmonic():
-    for sde in (SDE(x, -k * x, sigma), CIR, DOUBLE_WELL):
-        assert sde.is_stationary(speed_density(sde)).detailed_balance
-        (s,), scale = sde.states, scale_density(sde)
-        assert same(sde.drift[0] * scale + sde.diffusion[0]**2 * sympy.diff(scale, s) / 2, sympy.S.Zero)
-    with pytest.raises(ValueError, match="one state"):
-        scale_density(SPIRAL)

@@ -9,7 +9,6 @@ rates start at the same points of the plane and are held against the map; on the
 """
 
 import numpy as np
-from sdetheory.evidence import Between, Exact
 
 import sdetheory as sdt
 from paper_checks.catapult.rounding import EPS, exact, iterated, read_error, rounding_along

@@ -11,7 +11,6 @@ first step depends on f_0 and width, and tends to ηλ_0 = 2. In the lazy phase 
 
 import numpy as np
 import sympy
-from sdetheory.evidence import Between, Exact
 
 import sdetheory as sdt
 from paper_checks.catapult.rounding import exact, read_error

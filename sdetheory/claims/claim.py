@@ -13,7 +13,7 @@ from ..recording import recorded
 from ..stats.estimates import Estimate
 from ..stats.multiple import alpha_for
 from ..symbolic.derivation import Derivation
-from ..validation import integer
+from ..validation import explain_construction, explained, integer
 from .evidence import Comparison, Exact, compare, power_to_refute
 from .quantity import FEWEST_RESOLUTIONS, ClaimError, Quantity, distances
 from .trial import MODES, Mode, Trial, entropy_of, stream_of
@@ -26,6 +26,7 @@ BUDGET = 1e-3
 Measured = Mapping[str, Any]
 
 
+@explain_construction
 @dataclass(frozen=True, eq=False)
 class Claim:
     r"""A statement that can be confirmed, refuted, or found to be beyond what was measured.
@@ -261,6 +262,7 @@ def _points(evidence: Any) -> int | None:
     return None if hasattr(evidence, "__len__") else 1
 
 
+@explained
 def verify_all(claims: Iterable[Claim], rng: Any = 0, mode: Mode = "default", *, budget: float = BUDGET,
                progress: bool = False) -> list[Verdict]:
     """Verify claims under one family-wise budget shared by all their comparisons; an exception in a claim is raised."""

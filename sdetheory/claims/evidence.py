@@ -26,6 +26,7 @@ from numpy.typing import NDArray
 
 from ..stats.estimates import Estimate, critical_value
 from ..stats.two_sample import Distance
+from ..validation import explain_construction
 from .quantity import Between, Prediction, distance
 
 __all__ = ["Comparison", "Distance", "Estimate", "Exact", "compare", "power_to_refute"]
@@ -34,6 +35,7 @@ NOT_SHOWN = "not refuted; an error of the resolution would have been seen"
 POWER = 0.9  # at which "smallest detectable" is stated
 
 
+@explain_construction
 @dataclass(frozen=True)
 class Exact:
     """A value known up to rounding: |value - theta| <= rounding where the statement is exact.

@@ -10,6 +10,8 @@ from typing import Any
 
 import numpy as np
 
+from ..validation import explain_construction
+
 __all__ = ["Between", "ClaimError", "Prediction", "Quantity", "Relative", "distance"]
 
 FEWEST_RESOLUTIONS = 2  # between a prediction and what the control puts in its place
@@ -19,6 +21,7 @@ class ClaimError(ValueError):
     """A claim that is not well posed: names that do not match, or a control too near to the statement it breaks."""
 
 
+@explain_construction
 @dataclass(frozen=True)
 class Between:
     """A predicted inequality: the value lies in [low, high]; either end may be infinite.
@@ -49,6 +52,7 @@ class Between:
 Prediction = float | Between
 
 
+@explain_construction
 @dataclass(frozen=True)
 class Relative:
     """A resolution as a fraction of |predicted|."""
@@ -62,6 +66,7 @@ def distance(a: Prediction, b: Prediction) -> float:
     return max(low_b - high_a, low_a - high_b, 0.0)
 
 
+@explain_construction
 @dataclass(frozen=True, eq=False)
 class Quantity:
     """A number that theory predicts and a trial measures.

@@ -14,11 +14,12 @@ import sympy
 
 from ..losses import RandomLinear
 from ..sde import SDE
-from ..validation import number
+from ..validation import explained, number
 
 __all__ = ["random_linear_sde"]
 
 
+@explained
 def random_linear_sde(loss: Any, *, lr: float, modified: bool = False, covariance_factor: float = 1.0,
                       gradient_noise: bool = False) -> SDE:
     r"""The Itô SDE that SVAG(l) of `loss` converges to, with exact rational coefficients.

@@ -189,7 +189,11 @@ def run_ensemble(plan: Plan, *, executor: Executor | None = None, n_threads: int
 
 def _runs_in(executor: Executor | None) -> bool:
     """Whether this call is itself a task of the executor, whose threads may all be taken by such calls."""
-    return isinstance(executor, ThreadPoolExecutor) and threading.current_thread() in getattr(executor, "_threads", ())
+    if not isinstance(executor, ThreadPoolExecutor):
+        return False
+    # a pool starts a thread first and notes it then, under this lock: the thread may be here before it is noted
+    with getattr(executor, "_shutdown_lock", nullcontext()):
+        return threading.current_thread() in getattr(executor, "_threads", ())
 
 
 def _run(plan: Plan, todo: list[tuple[int, int]], executor: Executor | None, workers: int,

@@ -4,7 +4,8 @@ Common subexpressions are computed once; decimal numbers become data (`C[i]`), s
 another kernel; integer powers become products. A polynomial in the states is evaluated by Horner's rule with fused
 multiply-adds, so that a step waits for the state as briefly as it can: X(1 + a h + b ΔW), not X + aXh + bXΔW.
 
-What SymPy leaves undefined is NaN. What has no real number, or no function in a kernel, is refused before anything compiles.
+What SymPy leaves undefined is NaN (see `undefined`). What has no real number, or no function in a kernel, is refused before
+anything compiles.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from sympy.printing.codeprinter import PrintMethodNotImplementedError
 from sympy.printing.pycode import PythonCodePrinter
 
 from .lane_program import LaneCode
+from .undefined import defined, nan_where_nan, nan_where_zero
 
 __all__ = ["expression_code", "horner", "lane_statements", "lift_numbers", "refuse_without_kernel", "unused_name"]
 
@@ -74,9 +76,27 @@ class _LanePrinter(PythonCodePrinter):
     def _print_NegativeInfinity(self, expr: Any) -> str:
         return "(-math.inf)"
 
+    # SymPy would write them with exp, and x**2 inside them as exp(2 log x), which is NaN for x < 0
+    def _print_coth(self, expr: sympy.coth) -> str:
+        return f"(1.0 / math.tanh({self._print(expr.args[0])}))"
+
+    def _print_sech(self, expr: sympy.sech) -> str:
+        return f"(1.0 / math.cosh({self._print(expr.args[0])}))"
+
+    def _print_csch(self, expr: sympy.csch) -> str:
+        return f"(1.0 / math.sinh({self._print(expr.args[0])}))"
+
     def _print_KroneckerDelta(self, expr: sympy.KroneckerDelta) -> str:
         first, second = map(self._print, expr.args[:2])
         return f"(1.0 if {first} == {second} else 0.0)"
+
+    def _print_nan_where_zero(self, expr: nan_where_zero) -> str:
+        value, denominator = map(self._print, expr.args)
+        return f"({value} if {denominator} != 0.0 else math.nan)"
+
+    def _print_nan_where_nan(self, expr: nan_where_nan) -> str:
+        value, side = map(self._print, expr.args)
+        return f"({value} if {side} == {side} else math.nan)"
 
     def _print_Pi(self, expr: Any) -> str:
         return "math.pi"
@@ -171,7 +191,7 @@ def expression_code(targets: Mapping[str, sympy.Expr], names: Mapping[sympy.Symb
     """Code that computes the targets; polynomials in `states` by Horner's rule. No symbol collides with what is generated."""
     taken = [symbol.name for symbol in names]
     prefix = unused_name("C_", taken)
-    lifted, numbers = lift_numbers(list(targets.values()), prefix)
+    lifted, numbers = lift_numbers([defined(e) for e in targets.values()], prefix)
     lifted = [horner(e, states) for e in lifted]
     lines = lane_statements(dict(zip(targets, lifted, strict=True)), names, unused_name("s_", taken))
     return LaneCode(tuple(lines), tuple(f"{prefix}{i}" for i in range(len(numbers))), tuple(numbers))

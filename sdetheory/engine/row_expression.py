@@ -13,6 +13,7 @@ import sympy
 
 from . import rows
 from .rows import Node, as_node, block, component
+from .undefined import defined, nan_where_nan, nan_where_zero
 
 __all__ = ["graph_of"]
 
@@ -22,6 +23,8 @@ _FUNCTIONS: dict[Any, Callable[..., Any]] = {
     sympy.tan: lambda x: rows.sin(x) / rows.cos(x),
     sympy.sign: lambda x: rows.where(x > 0.0, 1.0, rows.where(x < 0.0, -1.0, x)),
     sympy.Heaviside: lambda x, middle: rows.where(x > 0.0, 1.0, rows.where(x < 0.0, 0.0, middle)),
+    nan_where_zero: lambda x, zero: rows.where(zero > 0.0, x, rows.where(zero < 0.0, x, float("nan"))),
+    nan_where_nan: lambda x, side: rows.where(side > 0.0, x, rows.where(side <= 0.0, x, float("nan"))),
 }
 _COMPARED = {sympy.StrictLessThan: Node.__lt__, sympy.LessThan: Node.__le__, sympy.StrictGreaterThan: Node.__gt__,
              sympy.GreaterThan: Node.__ge__}
@@ -48,7 +51,7 @@ def graph_of(expression: sympy.Expr, symbols: Sequence[sympy.Symbol]) -> Node:
         if x not in known:
             known[x] = as_node(_read(x, places, read))
         return known[x]
-    return read(sympy.sympify(expression))
+    return read(defined(sympy.sympify(expression)))
 
 
 def _read(x: Any, places: dict[sympy.Symbol, Node], read: Callable[[Any], Node]) -> Any:
@@ -78,5 +81,6 @@ def _read(x: Any, places: dict[sympy.Symbol, Node], read: Callable[[Any], Node])
     if function is not None:
         arguments = [read(a) for a in x.args]
         return reduce(function, arguments) if x.func in (sympy.Max, sympy.Min) else function(*arguments)
-    raise ValueError(f"formula: expected sums, products, powers, Piecewise and {', '.join(sorted(f.__name__ for f in _FUNCTIONS))}, "
+    there = sorted(f.__name__ for f in _FUNCTIONS if f not in (nan_where_zero, nan_where_nan))
+    raise ValueError(f"formula: expected sums, products, powers, Piecewise and {', '.join(there)}, "
                      f"got {x.func.__name__} in {x}")

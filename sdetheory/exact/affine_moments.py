@@ -22,7 +22,7 @@ from ..dynamics import SGD, SVAG, NoisyGD, SingleBatchNearMiss
 from ..dynamics.update_rule import UpdateRule
 from ..losses import RandomLinear
 from ..stats.rounding import spectrum_error
-from ..validation import finite_array, integer
+from ..validation import explained, finite_array, integer
 
 __all__ = ["AffineMoments", "affine_law", "affine_moments", "stationary_moments"]
 
@@ -170,6 +170,7 @@ def _transfer(rule: Any, order: int) -> NDArray[np.float64]:
     return total
 
 
+@explained
 def affine_moments(rule: Any, w0: ArrayLike, steps: ArrayLike, *, order: int = 2) -> AffineMoments:
     """Moments of the weights after the given numbers of steps, exact up to rounding.
 
@@ -220,6 +221,7 @@ def affine_moments(rule: Any, w0: ArrayLike, steps: ArrayLike, *, order: int = 2
     return AffineMoments(numbers.astype(np.int64), order, tensors)
 
 
+@explained
 def stationary_moments(rule: Any, *, order: int = 2) -> AffineMoments:
     """The moments of the stationary law, to which those of every start converge; `steps` is −1.
 

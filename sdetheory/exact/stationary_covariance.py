@@ -10,11 +10,12 @@ import numpy as np
 import scipy
 from numpy.typing import ArrayLike, NDArray
 
-from ..validation import finite_array, integer, number
+from ..validation import explained, finite_array, integer, number
 
 __all__ = ["sde_stationary_covariance", "svag_stationary_covariance"]
 
 
+@explained
 def svag_stationary_covariance(hessian: ArrayLike, noise_covariance: ArrayLike, *, lr: float,
                                amplification: int = 1) -> NDArray[np.float64]:
     """The stationary covariance of SVAG(l), of SGD and noisy GD for l = 1.
@@ -52,6 +53,7 @@ def svag_stationary_covariance(hessian: ArrayLike, noise_covariance: ArrayLike, 
     return _symmetric(scipy.linalg.solve_discrete_lyapunov(M, step * lr * Sigma))
 
 
+@explained
 def sde_stationary_covariance(hessian: ArrayLike, noise_covariance: ArrayLike, *, lr: float) -> NDArray[np.float64]:
     """The stationary covariance of the SDE dX = −AX dt + (ηΣ)^{1/2}dW.
 

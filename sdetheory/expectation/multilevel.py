@@ -81,7 +81,7 @@ def multilevel_mean(single: Sampler, pair: Sampler, order: float, goal: Goal, se
     """The mean by as many levels as the bias takes."""
     ladder = _Ladder(single, pair, order, seeds, work, watch=Watch(goal.max_steps))
     outcome = None
-    for _ in range(ROUNDS):
+    for attempt in range(ROUNDS):
         message = _climb(ladder, goal)
         variances = [m.var for m in ladder.moments]
         bias = ladder.bias(ladder.moments)
@@ -91,6 +91,8 @@ def multilevel_mean(single: Sampler, pair: Sampler, order: float, goal: Goal, se
         left = max(goal.max_path_steps - work.path_steps, 0.0)
         left = min(left, work.path_steps) if message else left  # out of reach: as much again as the pilot run, for fresh paths
         paths = ladder.paths(variances, (max(room, 1e-300) / goal.z) ** 2)
+        if attempt:  # the last differences bound the bias: with fewer paths than decided it the bound would be wider again
+            paths[-2:] = [max(n, m.n) for n, m in zip(paths[-2:], ladder.moments[-2:], strict=True)]
         if ladder.spent(paths) > left:
             scale = left / ladder.spent(paths)
             message = message or (

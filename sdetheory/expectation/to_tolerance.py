@@ -24,7 +24,7 @@ from ..schemes import get as get_scheme
 from ..sde import SDE
 from ..starts import Start
 from ..symbolic.regularity import is_rough
-from ..validation import integer, number
+from ..validation import explained, integer, number
 from .extrapolation import extrapolated_mean
 from .goal import Goal, Outcome, part, refuse_not_finite
 from .multilevel import multilevel_mean
@@ -40,6 +40,7 @@ DECISIVE = 0.05  # a control that leaves less of the variance beats multilevel d
 PILOT = 2048  # paths of the first pilot run of an update rule
 
 
+@explained
 def expect(process: Any, functional: Any, x0: Any, *, t1: float | None = None, n_steps: int | None = None, t0: float = 0.0,
            rtol: float | None = None, atol: float | None = None, confidence: float = 0.95, scheme: Any = None,
            method: str = "auto", rng: Any = None, control: bool = True, max_path_steps: float = 2e10, max_steps: int = 2**20,
@@ -118,8 +119,8 @@ def expect(process: Any, functional: Any, x0: Any, *, t1: float | None = None, n
     tolerance = goal.tolerance(outcome.value)
     converged = margin <= tolerance
     message = "" if converged else outcome.message or (
-        f"the margin {margin:.2g} is larger than the tolerance {tolerance:.2g}: the paths were more scattered than the pilot "
-        "runs; raise max_path_steps, or run again with another seed")
+        f"the margin {margin:.2g} (statistical error {goal.z * outcome.stderr:.2g}, bias bound {outcome.bias_bound:.2g}) is larger "
+        f"than the tolerance {tolerance:.2g}, and than the pilot runs foretold; run again with another seed, or ask for less")
     return Expectation(outcome.value, outcome.stderr, outcome.bias_bound, (outcome.value - margin, outcome.value + margin),
                        confidence, tolerance, converged, message, outcome.method, name, outcome.levels, work.path_steps,
                        work.seconds, f"{seeds.entropy}, spawn_key={seeds.spawn_key}", left)

@@ -10,6 +10,7 @@ from .finite_sum import FiniteSum
 from .formula_loss import FormulaLoss
 from .loss import Loss
 from .multi_well import MultiWell, double_well
+from .own import OwnLoss  # noqa: F401  (what Loss.of makes)
 from .quadratic import Quadratic
 from .random_linear import RandomLinear
 from .rayleigh_quotient import RayleighQuotient

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 import sympy
@@ -19,10 +19,7 @@ from numpy.typing import ArrayLike, NDArray
 from ..engine import BlockFunction
 from ..noises.gradient_noise import GradientNoise
 from ..starts import UniformSphere
-from ..validation import finite_array, integer, nonzero
-
-if TYPE_CHECKING:
-    from .own import OwnLoss
+from ..validation import explain_construction, explained, finite_array, integer, nonzero
 
 __all__ = ["Loss"]
 
@@ -39,7 +36,14 @@ class Loss(ABC):
     """
 
     scale_invariant: ClassVar[bool] = True
+    #: what makes a loss of a formula; `losses.own`, which knows how, puts it here
+    _of_formula: ClassVar[Callable[..., Loss]]
 
+    def __init_subclass__(cls, **options: Any) -> None:
+        super().__init_subclass__(**options)
+        explain_construction(cls)
+
+    @explained
     def __init__(self, dim: int, noise: GradientNoise | None = None) -> None:
         self.dim = integer("dim", dim, at_least=1)
         if noise is not None:
@@ -50,8 +54,9 @@ class Loss(ABC):
         self.noise = noise
 
     @classmethod
+    @explained
     def of(cls, formula: Callable[..., Any] | sympy.Expr, symbols: Sequence[sympy.Symbol] | None = None, *, dim: int | None = None,
-           noise: GradientNoise | None = None, scale_invariant: bool | None = None) -> OwnLoss:
+           noise: GradientNoise | None = None, scale_invariant: bool | None = None) -> Loss:
         """A loss of one's own, with all its readings: NumPy, SymPy, kernels, and the derived gradient and Hessian.
 
         Parameters
@@ -83,9 +88,7 @@ class Loss(ABC):
         >>> Loss.of(x**2 * y + y**4, [x, y])
         Loss.of(x**2*y + y**4, dim=2)
         """
-        from .own import OwnLoss
-
-        return OwnLoss(formula, symbols, dim=dim, noise=noise, scale_invariant=scale_invariant)
+        return cls._of_formula(formula, symbols, dim=dim, noise=noise, scale_invariant=scale_invariant)
 
     @abstractmethod
     def value(self, w: ArrayLike) -> NDArray[np.float64]:

@@ -18,7 +18,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from ..engine.rows import component, joined, sqrt
 from ..noises.gradient_noise import GradientNoise
-from ..validation import integer, number
+from ..validation import explained, integer, number
 from .formula_loss import FormulaLoss
 from .rayleigh_quotient import RayleighQuotient
 
@@ -112,6 +112,7 @@ class MultiWell(FormulaLoss):
         return [str(self.wells), f"depth={self.depth:g}", *([f"asymmetry={self.asymmetry:g}"] if self.asymmetry else [])]
 
 
+@explained
 def double_well(dim: int, depth: float = 1.0, noise: GradientNoise | None = None) -> RayleighQuotient:
     """Wells of value 0 at ±e_1 on S^{d−1}, and the equator at the height `depth`: L = D(1 − ŵ_1²), a Rayleigh quotient.
 

@@ -21,6 +21,7 @@ from ..engine.rows import Node, evaluate, joined
 from ..noises.gradient_noise import GradientNoise
 from ..validation import integer
 from .formula_loss import FormulaLoss
+from .loss import Loss
 
 __all__ = ["OwnLoss"]
 
@@ -114,3 +115,6 @@ def _is_scale_invariant(loss: OwnLoss) -> bool:
         errors = [np.abs(slopes), *(np.abs(loss.value(c * w) - here) for c in (0.5, 3.0))]
     defined = np.isfinite(errors).all(axis=0) & np.isfinite(sizes)
     return bool(defined.any() and all((error <= 1e-9 * sizes)[defined].all() for error in errors))
+
+
+Loss._of_formula = OwnLoss

@@ -17,7 +17,7 @@ from numpy.typing import ArrayLike
 from ..engine import BlockFunction, row_kernel
 from ..engine.rows import drawn_total, total
 from ..noises.gradient_noise import GradientNoise
-from ..validation import finite_array, integer, number
+from ..validation import explained, finite_array, integer, number
 from .formula_loss import FormulaLoss, shown_array
 from .homogeneous_ratio import ratio_gradient
 
@@ -81,6 +81,7 @@ class SphereQuartic(FormulaLoss):
         return [shown_array(self.coefficients), *([f"offset={self.offset:g}"] if self.offset else [])]
 
 
+@explained
 def axis_wells(dim: int, depth: float = 1.0, noise: GradientNoise | None = None) -> SphereQuartic:
     """2 `dim` wells of value 0 at ±e_i, with saddles of value `depth` between neighbours: L = 2D(1 − Σ ŵ_i⁴).
 

@@ -8,11 +8,13 @@ It is the Rayleigh quotient of diag(2, 0), so it has its kernels; this file only
 from __future__ import annotations
 
 from ..noises.gradient_noise import GradientNoise
+from ..validation import explained
 from .rayleigh_quotient import RayleighQuotient
 
 __all__ = ["toy_fraction"]
 
 
+@explained
 def toy_fraction(noise: GradientNoise | None = None) -> RayleighQuotient:
     """The loss x²/(x² + y²) of w = (x, y), with minima at x = 0.
 

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from ..engine.rows import cos, log, pairs, sin
-from ..validation import number
+from ..validation import explain_construction, number
 from .gradient_noise import FormulaNoise
 
 __all__ = ["AlphaStable"]
@@ -29,6 +29,7 @@ def stable(w: Any, u: Any, stability: Any, scale: Any) -> Any:
     return scale * (sin(stability * angle) / cos(angle) ** (1.0 / stability) * spread ** ((1.0 - stability) / stability))
 
 
+@explain_construction
 class AlphaStable(FormulaNoise):
     """Independent symmetric α-stable components, the same law everywhere.
 

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from ..engine import BlockFunction, block_function
-from ..validation import integer, number
+from ..validation import explain_construction, integer, number
 from .gradient_noise import GradientNoise
 from .tangent import Tangent
 
@@ -82,6 +82,7 @@ _UNITS = imaginary_units(8)
 _PLACE, _SIGN = np.abs(_UNITS).argmax(axis=2), _UNITS.sum(axis=2)
 
 
+@explain_construction
 class FixedLength(GradientNoise):
     """Noise of length s√(d − 1)/‖w‖ in every draw, of the covariance of `Tangent(s)`.
 

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from ..validation import number
+from ..validation import explain_construction, number
 from .gradient_noise import FormulaNoise
 
 __all__ = ["Isotropic"]
@@ -21,6 +21,7 @@ def isotropic(w: Any, z: Any, scale: Any) -> Any:
     return scale * z
 
 
+@explain_construction
 class Isotropic(FormulaNoise):
     """Gaussian noise s z that does not see where w is.
 

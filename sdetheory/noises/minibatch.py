@@ -13,12 +13,13 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from ..validation import integer
+from ..validation import explain_construction, integer
 from .gradient_noise import GradientNoise
 
 __all__ = ["Minibatch"]
 
 
+@explain_construction
 class Minibatch(GradientNoise):
     """Minibatch noise; a loss over samples makes its own, with a kernel that needs no full gradient.
 

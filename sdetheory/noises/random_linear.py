@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from ..engine import BlockFunction, block_function
+from ..validation import explain_construction
 from .gradient_noise import GradientNoise
 
 __all__ = ["RandomLinear", "GaussianLinear"]
@@ -50,6 +51,7 @@ def add_gaussian(W, Z, G, S, matrices, offsets):
                 G[i, lane] += Z[n, lane] * S[0, lane]
 
 
+@explain_construction
 class _LinearNoise(GradientNoise):
     """What the two laws share: n outcomes of probability p with centred matrices (n, d, d) and offsets (n, d)."""
 

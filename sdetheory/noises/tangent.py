@@ -19,7 +19,7 @@ from numpy.typing import ArrayLike, NDArray
 from ..engine import BlockFunction, row_kernel
 from ..engine.rows import product, sqrt, times, total
 from ..stats.rounding import spectrum_error
-from ..validation import finite_array, number
+from ..validation import explain_construction, finite_array, number
 from .gradient_noise import FormulaNoise
 
 __all__ = ["Tangent"]
@@ -41,6 +41,7 @@ def tangent_trace(w: Any, covariance: Any, whole: Any) -> Any:
     return whole - total(w * product(covariance, w)) / total(w * w)
 
 
+@explain_construction
 class Tangent(FormulaNoise):
     """Gaussian noise P_w C^{1/2} z/‖w‖ with z ~ N(0, I).
 

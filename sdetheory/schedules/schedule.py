@@ -15,7 +15,7 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from ..validation import finite_array, integer, number
+from ..validation import explain_construction, finite_array, integer, number
 
 __all__ = ["Clipped", "Constant", "FromArray", "FromCallable", "Piecewise", "Product", "Schedule", "as_schedule"]
 
@@ -96,6 +96,7 @@ def as_schedule(name: str, value: Any) -> Schedule:
     return Constant(number(name, value, at_least=0, remedy="or give a schedule, one value a step, or a callable"))
 
 
+@explain_construction
 @dataclass(frozen=True)
 class Product(Schedule):
     """The product of two schedules, step by step; made by `*`."""
@@ -110,6 +111,7 @@ class Product(Schedule):
         return f"{self.first!r} * {self.second!r}"
 
 
+@explain_construction
 @dataclass(frozen=True)
 class Clipped(Schedule):
     """A schedule held between two values; made by `clip`."""
@@ -130,6 +132,7 @@ class Clipped(Schedule):
         return f"{self.schedule!r}.clip({self.low:g}, {self.high:g})"
 
 
+@explain_construction
 @dataclass(frozen=True)
 class Piecewise(Schedule):
     """Pieces one after the other: piece i from step `starts[i]` on, counted from there.
@@ -165,6 +168,7 @@ class Piecewise(Schedule):
         return "Piecewise(" + ", ".join(f"{s}: {p!r}" for s, p in zip(self.starts, self.pieces, strict=True)) + ")"
 
 
+@explain_construction
 @dataclass(frozen=True)
 class Constant(Schedule):
     """The same value at every step.
@@ -182,6 +186,7 @@ class Constant(Schedule):
         return np.full(steps.shape, self.value)
 
 
+@explain_construction
 @dataclass(frozen=True, eq=False, repr=False)
 class FromArray(Schedule):
     """One value a step, shape (n,); between two integers the value of the step begun.
@@ -216,6 +221,7 @@ class FromArray(Schedule):
         return f"FromArray({len(array)} values, {array[0]:.6g} … {array[-1]:.6g})"
 
 
+@explain_construction
 @dataclass(frozen=True)
 class FromCallable(Schedule):
     """A function of the step; with `takes_arrays=True` it is called once with an array of steps.

@@ -8,12 +8,13 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from ..validation import integer, number
+from ..validation import explain_construction, integer, number
 from .schedule import Schedule
 
 __all__ = ["Cosine", "Exponential", "StepDecay", "Triangular", "WarmUp"]
 
 
+@explain_construction
 @dataclass(frozen=True)
 class StepDecay(Schedule):
     """`initial`, times `factor` from each milestone on.
@@ -46,6 +47,7 @@ class StepDecay(Schedule):
         return levels[np.searchsorted(self.milestones, steps, side="right")]
 
 
+@explain_construction
 @dataclass(frozen=True)
 class Cosine(Schedule):
     r"""Half a cosine from `initial` to `final` over `n_steps` steps, then `final`.
@@ -70,6 +72,7 @@ class Cosine(Schedule):
         return self.final + (self.initial - self.final) * share
 
 
+@explain_construction
 @dataclass(frozen=True)
 class Triangular(Schedule):
     """Cyclic: up from `low` to `high` in half a period, down in the other half, again and again.
@@ -92,6 +95,7 @@ class Triangular(Schedule):
         return self.low + (self.high - self.low) * (1 - np.abs(2 * phase - 1))
 
 
+@explain_construction
 @dataclass(frozen=True)
 class WarmUp(Schedule):
     r"""A factor that rises linearly to 1, to multiply another schedule by; 1 from step n_steps − 1 on.
@@ -113,6 +117,7 @@ class WarmUp(Schedule):
         return self.start + (1 - self.start) * np.minimum((steps + 1) / self.n_steps, 1.0)
 
 
+@explain_construction
 @dataclass(frozen=True)
 class Exponential(Schedule):
     r"""`initial` times `growth` to the power of the step, :math:`s_k = s_0\, q^k`.

@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from ..hypotheses import require
-from ..validation import number
+from ..validation import explain_construction, number
 from .schedule import Schedule
 from .standard import StepDecay
 
@@ -47,6 +47,7 @@ class BufferCorrection(NamedTuple):
     coefficient: float
 
 
+@explain_construction
 @dataclass(frozen=True)
 class TEXP(Schedule):
     """The schedule without weight decay that stands for a step decay with constant weight decay and momentum.

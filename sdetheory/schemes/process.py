@@ -24,6 +24,7 @@ from ..engine.lane_program import (
     parameter_name,
     state_name,
 )
+from ..engine.undefined import nan_at_infinity
 from ..process import Observed, Process, about
 from ..sde import SDE
 from ..symbolic.regularity import as_real, refuse_complex
@@ -167,7 +168,7 @@ def _assumed(symbol: sympy.Symbol) -> Bounds:
 @lru_cache(maxsize=256)
 def _value_code(states: tuple[sympy.Symbol, ...], time: sympy.Symbol, what: sympy.Basic, swept: tuple[sympy.Symbol, ...]) -> LaneCode:
     """An expression in the names of a kernel."""
-    return expression_code({"value": what}, {**_names(states, swept), time: "time"})
+    return expression_code({"value": nan_at_infinity(what)}, {**_names(states, swept), time: "time"})
 
 
 @lru_cache(maxsize=256)  # an SDE does not change; its step can take a tenth of a second to expand

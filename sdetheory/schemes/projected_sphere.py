@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Any, cast
 import sympy
 
 from sdetheory.schemes.scheme import Scheme, register
-from sdetheory.schemes.sphere_geometry import radial_residuals, tangent_increment, vanishes_on_sphere
+from sdetheory.schemes.sphere_geometry import tangent_increment
+from sdetheory.symbolic.on_sphere import radial_residuals, vanishes_on_sphere
 
 if TYPE_CHECKING:
     from sdetheory.callable_sde import CallableSDE

@@ -15,7 +15,7 @@ import numpy as np
 import scipy
 from numpy.typing import ArrayLike, NDArray
 
-from ..validation import integer
+from ..validation import explain_construction, explained, integer
 
 __all__ = ["Estimate", "critical_value", "from_moments", "from_points", "mean_estimate"]
 
@@ -48,6 +48,7 @@ def _count(value: ArrayLike) -> int | NDArray[np.int64]:
     return int(array.flat[0]) if (array == array.flat[0]).all() else array
 
 
+@explain_construction
 @dataclass(frozen=True, repr=False, eq=False)
 class Estimate:
     """A measured number, or an array of them of shape (points,), with its errors.
@@ -145,6 +146,7 @@ class Estimate:
         return f"<{text}{f', {self.excluded} diverged left out' if self.excluded else ''}>"
 
 
+@explained
 def from_moments(mean: ArrayLike, var: ArrayLike, count: ArrayLike, *, bias_bound: ArrayLike = 0.0,
                  excluded: ArrayLike = 0) -> Estimate:
     """Return the estimate behind streamed moments: the mean over `count` paths and the sample variance of one path.
@@ -189,6 +191,7 @@ def from_points(estimates: Iterable[Estimate]) -> Estimate:
                     min((point.order for point in points if point.order is not None), default=None))
 
 
+@explained
 def mean_estimate(samples: ArrayLike, axis: int = 0, *, bias_bound: ArrayLike = 0.0) -> Estimate:
     """Return the mean over independent paths with its standard error.
 

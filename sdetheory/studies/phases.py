@@ -14,7 +14,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from ..validation import integer, number
+from ..validation import explained, integer, number
 
 __all__ = ["Phase", "phases_of_ends", "phases_of_losses"]
 
@@ -27,6 +27,7 @@ class Phase(IntEnum):
     DIVERGENT = 2
 
 
+@explained
 def phases_of_losses(loss: ArrayLike, diverged_at: ArrayLike | None = None, *, axis: int = -1,
                      growth: Literal["first_step", "any_step"] = "first_step", floor: float = 1e-20) -> NDArray[np.int64]:
     """The phase of each run, from its losses at successive steps.
@@ -80,6 +81,7 @@ def phases_of_losses(loss: ArrayLike, diverged_at: ArrayLike | None = None, *, a
     return _codes(diverged, grew)
 
 
+@explained
 def phases_of_ends(curvature_start: ArrayLike, curvature_end: ArrayLike, *, width: int,
                    least_fall: float | None = None) -> NDArray[np.int64]:
     """The phase of each run of a wide net, from its curvature at the start and at the end.

@@ -15,12 +15,13 @@ from ..schemes import get as get_scheme
 from ..sde import SDE
 from ..simulation import simulate
 from ..stats import order_from_samples
-from ..validation import integer, number
+from ..validation import explained, integer, number
 from .study import ErrorStudy, increment_rows, step_numbers, with_drift
 
 __all__ = ["strong_error_study"]
 
 
+@explained
 def strong_error_study(sde: SDE, x0: Any, t1: float, *, steps: Sequence[int] = (4, 8, 16, 32, 64),
                        scheme: str | Scheme = "euler_maruyama", reference: str | Scheme | None = None, n_paths: int = 4000,
                        rng: Any = None, alpha: float = 1e-3, n_threads: int | None = None) -> ErrorStudy:

@@ -15,7 +15,7 @@ from ..schemes import Scheme, SDEProcess
 from ..schemes import get as get_scheme
 from ..sde import SDE
 from ..stats import fit_order
-from ..validation import integer, number
+from ..validation import explained, integer, number
 from .study import ErrorStudy, increment_rows, step_numbers, with_drift
 
 __all__ = ["weak_error_study"]
@@ -23,6 +23,7 @@ __all__ = ["weak_error_study"]
 RESOLVED = 3.0  # standard errors that an error must be above 0 for its logarithm to say something
 
 
+@explained
 def weak_error_study(sde: SDE, functional: Any, x0: Any, t1: float, *, steps: Sequence[int] = (4, 8, 16, 32, 64),
                      scheme: str | Scheme = "euler_maruyama", exact: float | None = None, n_paths: int = 200_000,
                      rng: Any = None, alpha: float = 1e-3, n_threads: int | None = None) -> ErrorStudy:

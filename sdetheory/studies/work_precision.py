@@ -13,7 +13,7 @@ from ..expectation.result import Expectation
 from ..expectation.to_tolerance import expect
 from ..random import seed_sequence
 from ..sde import SDE
-from ..validation import number
+from ..validation import explained, number
 from .study import axes_or_new
 
 __all__ = ["WorkPrecision", "work_precision"]
@@ -50,6 +50,7 @@ class WorkPrecision:
         return f"<work and precision: {', '.join(f'{name} {text}' for name, text in best.items())}>"
 
 
+@explained
 def work_precision(sde: SDE, functional: Any, x0: Any, t1: float, *, rtols: Sequence[float] = (1e-1, 3e-2, 1e-2),
                    methods: Mapping[str, Mapping[str, Any]] | None = None, exact: float | None = None, rng: Any = None,
                    **limits: Any) -> WorkPrecision:

@@ -150,8 +150,12 @@ class Formula:
 
     # ---- the number
 
-    def __call__(self, **values: Any) -> Any:
+    def __call__(self, /, *by_position: Any, **values: Any) -> Any:
         """Return the value: float64 of the broadcast shape, or a SymPy expression if one is put in."""
+        if by_position:
+            names = ", ".join(f"{p.name}=..." for p in self.parameters)
+            raise TypeError(f"{self.name}: expected its parameters by name, got {', '.join(map(repr, by_position))} by position; "
+                            f"call {self.name}({names})")
         self._check_names(values)
         if any(isinstance(v, sympy.Basic) for v in values.values()):
             return self.expr.subs({p: sympy.sympify(values[p.name]) for p in self.parameters}, simultaneous=True)

@@ -22,7 +22,7 @@ import numpy as np
 from numpy.typing import ArrayLike, DTypeLike, NDArray
 
 from ..stats.rounding import explained_gap
-from ..validation import finite_array
+from ..validation import explained, finite_array
 from .translation import Translation
 
 __all__ = ["Certificate", "certificate", "run"]
@@ -30,6 +30,7 @@ __all__ = ["Certificate", "certificate", "run"]
 _FORMATS = ("float64", "float32")
 
 
+@explained
 def run(translation: Translation, losses: Any, w0: ArrayLike, v0: ArrayLike | None = None, *, decay_free: bool,
         dtype: DTypeLike = "float64") -> Iterator[NDArray[Any]]:
     """Yield the weights w_0 … w_n of one of the two runs, every state and hyper-parameter rounded to `dtype`.
@@ -103,6 +104,7 @@ class Certificate:
         return f"<Certificate {'holds' if self.holds else 'FAILS'} over {n} steps: direction gap {', '.join(parts)}>"
 
 
+@explained
 def certificate(translation: Translation, losses: Any, w0: ArrayLike, v0: ArrayLike | None = None) -> Certificate:
     """Run both sides of a translation on the same losses, in float64 and float32, and compare the functions they give.
 

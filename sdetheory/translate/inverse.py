@@ -14,7 +14,7 @@ from numpy.typing import DTypeLike
 
 from ..hypotheses import HypothesisError, require
 from ..stats.rounding import gamma_n
-from ..validation import number
+from ..validation import explained, number
 from .recursion import tables
 from .scaling import bits_of
 from .translation import Translation, assembled
@@ -31,6 +31,7 @@ class ConstantPair(NamedTuple):
     tilt: float
 
 
+@explained
 def weight_decay_of_exponential(lr: float, growth: float, momentum: float = 0.0) -> ConstantPair:
     r"""Constant learning rate and weight decay equivalent to the schedule lr · growth^k without decay (EXP-4, EXP-5).
 
@@ -58,6 +59,7 @@ def weight_decay_of_exponential(lr: float, growth: float, momentum: float = 0.0)
     return ConstantPair(constant, float(gap * (1 - momentum / alpha) / constant), alpha, float(-gap / alpha / constant))
 
 
+@explained
 def restore_weight_decay(decay_free_lr: Any, lr: Any, momentum: Any = 0.0, *, n_steps: int,
                          dtype: DTypeLike | None = None) -> Translation:
     """Find the weight decay of each step with which `lr` gives the functions of `decay_free_lr` without (EXP-6).

@@ -16,7 +16,7 @@ from numpy.typing import DTypeLike, NDArray
 
 from ..hypotheses import HypothesisError
 from ..schedules import as_schedule, one_minus_larger_root
-from ..validation import integer, number
+from ..validation import explained, integer, number
 from .scaling import bits_of
 from .translation import Translation, assembled
 
@@ -54,6 +54,7 @@ def _refusal(k: int, alpha: float, lr: NDArray, weight_decay: NDArray, momentum:
                            "let lr and momentum rise more slowly, or start at alpha_0 = 1")
 
 
+@explained
 def remove_weight_decay(lr: Any, weight_decay: Any, momentum: Any = 0.0, *, n_steps: int, start: float | str = 1.0,
                         dtype: DTypeLike | None = "float64") -> Translation:
     r"""Translate SGD with weight decay into SGD without that gives the same functions, step by step (EXP-4, 5, 6).
@@ -117,6 +118,7 @@ def _starting(start: float | str, lr: float, weight_decay: float, momentum: floa
     return alpha, (-gap / alpha / lr if gap else 0.0)
 
 
+@explained
 def tapered(lr: Any, weight_decay: Any, momentum: Any = 0.0, *, n_steps: int,
             dtype: DTypeLike | None = "float64") -> Translation:
     """Translate with the larger root of each step for α: TEXP, exact by its buffer corrections (EXP-9).
