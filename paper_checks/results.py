@@ -13,13 +13,14 @@ import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
-
-from sdetheory.claims import MODES, Mode
+from typing import TYPE_CHECKING, Any
 
 from .devices import DEVICES
 from .errors import UsageError
 from .schema import CLAIM_DISPLAY, RESULTS, misfit
+
+if TYPE_CHECKING:
+    from sdetheory.claims import Mode
 
 __all__ = ["Asked", "FolderError", "Results", "margin_ratio", "worst_margin_ratio"]
 
@@ -41,6 +42,8 @@ class Asked:
     @classmethod
     def read(cls, folder: Path) -> Asked:
         """What the last run in this folder was asked for; `FolderError` where there was none."""
+        from sdetheory.claims import MODES
+
         path = folder / "run.json"
         given = _read_json(path, f"start one with `paper-checks run --output {folder}`")
         try:

@@ -12,7 +12,6 @@ from typing import Any
 from ..recording import recorded
 from ..stats.estimates import Estimate
 from ..stats.multiple import alpha_for
-from ..symbolic.derivation import Derivation
 from ..validation import explain_construction, explained, integer
 from .evidence import Comparison, Exact, compare, power_to_refute
 from .quantity import FEWEST_RESOLUTIONS, ClaimError, Quantity, distances
@@ -132,6 +131,8 @@ class Claim:
         """The proof as one `Derivation`; None for an empirical claim."""
         proof = self.proof() if callable(self.proof) and not hasattr(self.proof, "derivation") else self.proof
         if isinstance(proof, Sequence):
+            from ..symbolic.derivation import Derivation  # SymPy is imported where there is a proof to read
+
             parts: list[Any] = [getattr(part, "derivation", part) for part in proof]
             return Derivation(self.title or self.id).including(*parts)
         return getattr(proof, "derivation", proof)
