@@ -37,3 +37,8 @@ def test_paths_that_diverged_leave_an_equivalence_open():
 def test_a_margin_that_is_not_symmetric_is_refused():
     with pytest.raises(ValueError, match="Between"):
         compare(Equivalent(Estimate(0.0, 0.1)), "x", 0.0, 1e-3, 1.0)
+
+
+def test_an_equivalence_at_several_points_is_a_comparison_at_each():
+    found = compare(Equivalent(Estimate(np.array([0.0, 2.0]), np.array([0.1, 0.1]))), "x", WITHIN, 1e-3, 1.0)
+    assert [(c.name, c.status) for c in found] == [("x[0]", "confirmed"), ("x[1]", "refuted")]

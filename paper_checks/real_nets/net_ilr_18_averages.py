@@ -1,0 +1,100 @@
+r"""NET-ILR-18: at equilibrium weights averaged along a run do better, averaged between runs worse; weights move on for ever.
+
+.. math:: F\Bigl(\tfrac1m\sum_{k<m} w_{T-k\Delta}\Bigr), \qquad F\bigl(\tfrac12(w_T+w_T')\bigr), \qquad
+          \mathbb E\|\hat w_t-\hat w_{t+s}\|^2 \text{ grows with } s
+
+with w' another run from the same start on other minibatches. A measurement: test accuracies less that of a single net, and
+the distance of directions s = 1/λ_e and 4/λ_e apart: the law of the function is then at rest (NET-ILR-17, after 2/λ_e),
+the weights are not: equilibrium is one of functions. Clock: steps.
+"""
+
+import numpy as np
+
+from paper_checks.real_nets.ensembles import BATCH, NET, dataset, nets, once
+from sdetheory import Between, Claim, Quantity
+from sdetheory.stats import mean_estimate
+
+requires = ("torch",)
+
+LR, DECAY = 0.4, 0.05
+UNIT = round(1 / (LR * DECAY))  # 50 steps
+WAIT, SPAN, EVERY = 4, 4, 5  # in UNITs, and in steps: weights are kept every 5 steps
+MEMBERS = {"quick": 32, "default": 48, "thorough": 512}
+
+QUANTITIES = {
+    "accuracy of the average of a run": Quantity(Between(0.02), 0.01, wrong=0.0),
+    "accuracy of the average of two runs": Quantity(Between(high=-0.02), 0.02, wrong=0.02),
+    "sq distance at 4/lambda_e less that at 1/lambda_e": Quantity(Between(0.1), 0.05, wrong=0.0)}
+
+
+@once
+def _runs(trial):
+    """Accuracies of single nets, of averages along a run (saves, members) and between runs; distances (saves, members)."""
+    import torch
+
+    from sdetheory.torch.ensembles import train_ensemble
+
+    data, loss, n = dataset(), torch.nn.functional.cross_entropy, MEMBERS[trial.mode]
+    for_nets, *seeds = trial.rng.spawn(3)
+
+    def accuracy(ensemble, params):
+        kept, ensemble.params = ensemble.params, params
+        found = (ensemble.outputs(data.test_inputs).argmax(-1) == data.test_targets).double().mean(1).cpu().numpy()
+        ensemble.params = kept
+        return found
+
+    def mean(several):
+        return {name: torch.stack([params[name] for params in several]).mean(0) for name in several[0]}
+
+    ends, single, along, apart = [], [], [], []
+    for i, seed in enumerate(seeds):
+        members = nets(n, np.random.SeedSequence(for_nets.entropy, spawn_key=for_nets.spawn_key))
+        batches, kept = data.minibatches(BATCH, rng=seed), []
+        train_ensemble(members, loss, batches, WAIT * UNIT, lr=LR, weight_decay=DECAY, save_every=UNIT)
+        for k in range(0, SPAN * UNIT + 1, EVERY):
+            kept.append({name: p.clone() for name, p in members.params.items()})
+            if i == 0:
+                single.append(accuracy(members, members.params))
+                along.append(accuracy(members, mean(kept)))
+                flat = [torch.cat([p.flatten(1) for p in params.values()], 1) for params in (kept[0], kept[-1])]
+                a, b = (w / w.norm(dim=1, keepdim=True) for w in flat)
+                apart.append((a - b).square().sum(1).cpu().numpy())
+            if k < SPAN * UNIT:
+                train_ensemble(members, loss, batches, EVERY, lr=LR, weight_decay=DECAY, save_every=EVERY)
+        ends.append(kept[-1])
+    return np.array(single), np.array(along), accuracy(members, mean(ends)), np.array(apart)
+
+
+def measure(trial):
+    single, along, between, apart = _runs(trial)
+    alone, one = single.mean(0), UNIT // EVERY
+    return {"accuracy of the average of a run": mean_estimate(along[one] - alone),
+            "accuracy of the average of two runs": mean_estimate(between - alone),
+            "sq distance at 4/lambda_e less that at 1/lambda_e": mean_estimate(apart[-1] - apart[one])}
+
+
+def figure(trial, left, right):
+    """Accuracy of a net and of the average of its run; distance from where it was."""
+    single, along, between, apart = _runs(trial)
+    s = np.arange(len(single)) * EVERY / UNIT
+    left.plot(s, single.mean(1), color="C0", label="a net")
+    left.plot(s, along.mean(1), color="C1", label=r"average of its run from $t$ to $t+s$")
+    left.axhline(between.mean(), color="C3", ls="--", label="average of two runs")
+    right.plot(s, apart.mean(1), color="C2")
+    left.set(xlabel=r"$\lambda_es$", ylabel="test accuracy", title="averages along a run, and between runs")
+    right.set(xlabel=r"$\lambda_es$", ylabel=r"$\|\hat w_t-\hat w_{t+s}\|^2$", title="weights move on")
+    left.legend()
+
+
+claim = Claim(
+    "NET-ILR-18", "Averages along a run and between runs, and weights that move on at equilibrium", paper="intrinsic_lr",
+    where="the experiments on averages of weights and on distances of weights at equilibrium",
+    statement=rf"{NET}, digits, SGD with batch {BATCH} at $\lambda_e={LR * DECAY:g}$, after ${WAIT}/\lambda_e$ steps: the mean "
+              r"of the weights of the next $1/\lambda_e$ steps has a test accuracy higher than a net of the run by over "
+              r"0.02; the mean of two runs from one start one lower by over 0.02; and the squared distance of directions "
+              r"is larger by over 0.1 after $4/\lambda_e$ steps than after $1/\lambda_e$.",
+    setup=rf"SGD at $\eta={LR:g}$, $\lambda={DECAY:g}$, two runs from each initialisation, weights kept every {EVERY} steps",
+    bias_source="SGD itself is simulated: there is no discretisation",
+    empirical=True, quantities=QUANTITIES, measure=measure, figure=figure,
+    control=r"an average is no better than its nets; two runs at equilibrium average like one; and weights are at rest "
+            r"where functions are")
