@@ -5,8 +5,8 @@ r"""NET-ILR-13: full-batch gradient descent with weight decay on a normalised ne
           -\frac1T\sum_t\ln\cos\theta_t = -\ln(1-\eta\lambda) + \frac{\ln(\|w_T\|/\|w_0\|)}T
 
 for ⟨∇L(w), w⟩ = 0: while the norm is bounded the direction turns as much a step as it does under SGD, although there is no
-noise. So the loss cannot come to rest; on the nets it jumps, again and again. Without decay the turning of all steps
-together is the growth of ln‖w‖, and fades. Deterministic: the samples are initialisations. Clock: steps.
+noise, and the loss cannot come to rest. Without decay the turning of all steps together is the growth of ln‖w‖, and fades.
+Deterministic: the samples are initialisations. Clock: steps.
 """
 
 import numpy as np
@@ -20,18 +20,21 @@ from sdetheory.theory import intrinsic_lr as ilr
 
 requires = ("torch",)
 
-LR, DECAY = 0.2, 0.05  # lambda_e = 0.01
-STEPS, LATE = on_device(2000, 20000), 0.5  # 20/λ_e; the last half is judged
+LR, DECAY = 0.8, 0.05  # lambda_e = 0.04
+STEPS, LATE = on_device(1000, 10000), 0.5  # 40/λ_e; the last half is judged
 N_SAMPLES, WIDTH = 128, 16
 MEMBERS = {"quick": 24, "default": 32, "thorough": 512}
 TURNING = "turning a step over -ln(1 - lr decay)"
-JUMP = "ln of largest over median loss"
+RANGE = "ln of largest over smallest loss"
+# Pilot runs of 8 nets at another seed ranged over 0.18 to 0.38 with decay and 0.02 to 0.06 without, where the rest of a
+# descent at the edge of stability goes on; a first version claimed that the loss doubles, which it does not.
+RESTLESS, AT_REST = 0.15, 0.05
 
 QUANTITIES = {
     f"{TURNING}, with decay": Quantity(1.0, 0.1, broken=True),
     f"{TURNING}, without": Quantity(Between(high=0.1), 0.1, wrong=1.0),
-    f"{JUMP}, with decay": Quantity(Between(np.log(2)), np.log(2) / 2, broken=True),
-    f"{JUMP}, without": Quantity(Between(high=np.log(2) / 2), np.log(2) / 4, broken=True)}
+    f"{RANGE}, with decay": Quantity(Between(RESTLESS), RESTLESS / 2, broken=True),
+    f"{RANGE}, without": Quantity(Between(high=AT_REST), AT_REST / 2, broken=True)}
 
 
 @once
@@ -67,10 +70,10 @@ def _runs(trial):
 
 
 def _of(runs):
-    """Turning and jumps of each net in the last half."""
+    """Turning and range of the loss of each net in the last half."""
     losses, turning, _ = runs[:, round(LATE * STEPS):]
     return {TURNING: mean_estimate(turning.mean(0) / -np.log1p(-LR * DECAY)),
-            JUMP: mean_estimate(np.log(losses.max(0) / np.median(losses, axis=0)))}
+            RANGE: mean_estimate(np.log(losses.max(0) / losses.min(0)))}
 
 
 def measure(trial):
@@ -83,7 +86,7 @@ def broken(trial):
     """The decay switched off in the one and on in the other."""
     with_decay, without = _runs(trial).values()
     return {f"{name}, with decay": value for name, value in _of(without).items()} | {
-        f"{JUMP}, without": _of(with_decay)[JUMP]}
+        f"{RANGE}, without": _of(with_decay)[RANGE]}
 
 
 def proof():
@@ -118,8 +121,8 @@ claim = Claim(
     where="the section on why gradient flow does not describe training with weight decay",
     statement=rf"MLPs 64–{WIDTH}–10 with batch normalisation, {N_SAMPLES} digits, full-batch gradient descent at "
               rf"$\eta={LR:g}$: with $\lambda={DECAY:g}$ the direction turns by $-\ln(1-\eta\lambda)$ a step in $-\ln\cos"
-              r"\theta$, a mean over time, for ever, and the loss jumps to over twice its median; without decay the "
-              r"turning fades to less than a tenth of that and the loss stays down.",
+              r"\theta$, a mean over time, and the loss goes on to range over 15 %; without decay the turning fades to less "
+              r"than a tenth of that and the loss to a range of 5 %.",
     setup=rf"gradient descent without noise for {STEPS} steps in float64, the last half judged",
     bias_source=r"the change of $\ln\|w\|$ over the window, below 0.1 of it",
     proof=proof, quantities=QUANTITIES, measure=measure, broken=broken, figure=figure,
