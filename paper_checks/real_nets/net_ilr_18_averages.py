@@ -21,14 +21,15 @@ requires = ("torch",)
 LR, DECAY = 0.4, 0.05
 UNIT = round(1 / (LR * DECAY))  # 50 steps
 WAIT, SPAN, EVERY = 4, 4, 5  # in UNITs, and in steps: weights are kept every 5 steps
-# Pilot runs of 12 nets at another seed: +0.10 along a run, -0.30 between runs, +0.22 of distance; half of that is claimed,
-# and 32 nets, which differ by 0.02, 0.1 and 0.1, tell it from nothing.
-MEMBERS = {"quick": 24, "default": 32, "thorough": 512}
+# Pilot runs of 12 nets at another seed: +0.10 along a run, -0.30 between runs, +0.22 of distance; about half
+# of that is claimed. Nets differ by 0.025, 0.085 and 0.075, so that 64 of them tell means within 0.02, 0.06 and 0.05 at
+# z = 5 (a first run with 32 was inconclusive).
+MEMBERS = {"quick": 48, "default": 64, "thorough": 512}
 
 QUANTITIES = {
     "accuracy of the average of a run": Quantity(Between(0.05), 0.025, wrong=0.0),
-    "accuracy of the average of two runs": Quantity(Between(high=-0.1), 0.05, wrong=0.0),
-    "sq distance at 4/lambda_e less that at 1/lambda_e": Quantity(Between(0.1), 0.05, wrong=0.0)}
+    "accuracy of the average of two runs": Quantity(Between(high=-0.15), 0.075, wrong=0.0),
+    "sq distance at 4/lambda_e less that at 1/lambda_e": Quantity(Between(0.15), 0.075, wrong=0.0)}
 
 
 @once
@@ -99,7 +100,7 @@ claim = Claim(
     statement=rf"MLPs 64–16–16–16–10 with batch normalisation, digits, SGD with batch {BATCH} at $\lambda_e={LR * DECAY:g}$, "
               rf"after ${WAIT}/\lambda_e$ steps: the mean of the weights of the next $1/\lambda_e$ steps has a test accuracy "
               r"higher by over 0.05 than a net of the run; the mean of two runs from two starts with one last layer one "
-              r"lower by over 0.1; and the squared distance of directions is larger by over 0.1 after $4/\lambda_e$ steps than "
+              r"lower by over 0.15; and the squared distance of directions is larger by over 0.15 after $4/\lambda_e$ steps than "
               r"after $1/\lambda_e$.",
     setup=rf"SGD at $\eta={LR:g}$, $\lambda={DECAY:g}$, two starts for each last layer, weights kept every {EVERY} steps",
     bias_source="SGD itself is simulated: there is no discretisation",

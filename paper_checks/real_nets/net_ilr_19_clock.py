@@ -26,7 +26,7 @@ LR, RATES = 0.4, np.array([0.02, 0.01, 0.005])
 TRACE, ABOVE = 6.0, 10.0
 UNTIL, SAVES = 2.5, 25  # in 1/λ_e: t_γ is about 0.7/λ_e
 NEAR, Q = 0.5, 0.05
-PAIRS, RUNS = {"quick": 16, "default": 24, "thorough": 384}, 12  # pairs of starts, and runs from each
+PAIRS, RUNS = {"quick": 24, "default": 24, "thorough": 384}, 12  # pairs of starts, and runs from each
 
 # the slope of a time exp(ΔL/T) over a barrier, of 2.5 T at the largest λ_e and T ∝ η_e, halved at the smallest (ILR-12)
 SLOW_MIXING = -2.5 / np.log(RATES[0] / RATES[-1])
