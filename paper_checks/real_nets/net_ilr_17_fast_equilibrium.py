@@ -17,7 +17,7 @@ from sdetheory import Between, Claim, Quantity
 requires = ("torch",)
 
 DECAY, LRS, STARTS = 0.05, (0.4, 0.2), 3  # lambda_e = 0.02 and 0.01
-EARLY, LATE, EVERY = 0.25, 4.0, 0.25  # lambda_e t
+EARLY, LATE, EVERY = 0.24, 4.08, 0.24  # lambda_e t: 1/4 and 4 in whole steps of both
 POINTS = [rf"$\lambda_e={DECAY * lr:g}$" for lr in LRS]
 # q varies by about 0.17/n over n runs a start (each half of them has errors of order n^{-1/2}, and q is a product of
 # two): 400 runs tell it within 0.0025, an ℓ1 distance of 0.1, at z = 5; 400 in quick mode too. Heads that differ part the

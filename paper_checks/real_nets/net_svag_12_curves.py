@@ -127,8 +127,9 @@ def figure(trial, left, right):
         ax.semilogy(units, np.exp(svag.log_loss.mean(1)), "--", color="k", lw=1)
     for ax, title in ((left, "batch 4"), (right, "batch 256")):
         ax.plot([], [], "--", color="k", lw=1, label="SVAG")
-        ax.set(title=title, xlabel=r"effective steps $k/l$")
-        ax.legend()
+        low, high = ax.get_ylim()
+        ax.set(title=title, xlabel=r"effective steps $k/l$", ylim=(low, high * (high / low) ** 0.7))  # room for the legend
+        ax.legend(loc="upper left")
     left.set_ylabel("training loss, geometric mean")
 
 
