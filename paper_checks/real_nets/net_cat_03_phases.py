@@ -13,7 +13,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from sdetheory.evidence import Between
 
 from paper_checks.real_nets.ensembles import once
 from paper_checks.real_nets.full_batch import BY_DEPTH, DIVERGED, Descent, Nets, descend, few_samples

@@ -12,7 +12,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
-from sdetheory.evidence import Between
 
 from paper_checks.real_nets.ensembles import once
 from paper_checks.real_nets.full_batch import BY_DEPTH, Descent, Nets, descend, few_samples

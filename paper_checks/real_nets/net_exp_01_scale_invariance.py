@@ -12,7 +12,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from sdetheory.evidence import Exact
 
 from paper_checks.real_nets.machine import device, on_device
 from sdetheory.claims import Claim, Control, Run
