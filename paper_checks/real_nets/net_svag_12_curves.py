@@ -108,12 +108,12 @@ def _apart(trial, case):
 
 def measure(trial):
     """Each case against SGD; that the curves coincide is shown, not just not denied."""
-    return {case: _apart(trial, case) if case == PARTED else _apart(trial, case) for case in CASES}
+    return {case: _apart(trial, case) for case in CASES}
 
 
 def broken(trial):
     """In the place of each case the one that parts, and of that its twin at the small rate."""
-    return {case: _apart(trial, TWIN) if case == PARTED else _apart(trial, PARTED) for case in CASES}
+    return {case: _apart(trial, TWIN if case == PARTED else PARTED) for case in CASES}
 
 
 def figure(trial, left, right):
