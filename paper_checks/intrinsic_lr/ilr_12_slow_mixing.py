@@ -14,6 +14,7 @@ stays slow is the share of each. Clock: steps; flow time η_e t, with η_e at re
 """
 
 from functools import lru_cache
+from types import SimpleNamespace
 
 import numpy as np
 
@@ -44,7 +45,6 @@ LOSSES = LOSS.profile(ANGLES)
 SHARP = np.abs((ANGLES + np.pi) % (2 * np.pi) - np.pi) < UNEQUAL.tops()[0]  # the arc of the sharper well, at theta = 0
 # the unequal wells at the deepest barrier, over 1/lambda_e … 2/lambda_e, from theta = 0 with the norm at rest
 WINDOW = (1 + (1 + np.arange(SAVES)) / SAVES) / TEMPERATURES[-1]
-UNEQUAL_LAWS = laws_at(WINDOW, UNEQUAL, TEMPERATURES[-1])
 
 
 def slope_of(log_times):
@@ -60,24 +60,34 @@ def kramers(temperature):
                             min_curvature=1.0, max_curvature=1.0) / effective
 
 
-GAPS = np.array([gap(LOSS, temperature) for temperature in TEMPERATURES])
-REST = np.array([at_rest(LOSSES, LOSS, temperature) for temperature in TEMPERATURES])
-MIXED = -np.expm1(-GAPS / TEMPERATURES)  # how far the occupation has come at 1/lambda_e
-LAST = 1 + np.maximum(3, np.ceil(0.6 / GAPS * TEMPERATURES)).astype(int)  # the second reading, in 1/lambda_e
+@lru_cache
+def exact():
+    """The Fokker-Planck operator's numbers, which take seconds: only who verifies the claim waits for them."""
+    gaps = np.array([gap(LOSS, temperature) for temperature in TEMPERATURES])
+    laws = laws_at(WINDOW, UNEQUAL, TEMPERATURES[-1])
+    share, loss = (mean_of(f, laws).mean() for f in (SHARP, UNEQUAL.profile(ANGLES)))
+    return SimpleNamespace(
+        gaps=gaps, rest=np.array([at_rest(LOSSES, LOSS, temperature) for temperature in TEMPERATURES]),
+        mixed=-np.expm1(-gaps / TEMPERATURES),  # how far the occupation has come at 1/lambda_e
+        last=1 + np.maximum(3, np.ceil(0.6 / gaps * TEMPERATURES)).astype(int),  # the second reading, in 1/lambda_e
+        unequal_laws=laws, unequal_share=share, unequal_loss=loss)
+
+
 LABELS = tuple(rf"$\Delta L/T={b:g}$, $\lambda_e={rate:.2g}$" for b, rate in zip(BARRIERS, INTRINSIC, strict=True))
 WHY = "the exact law of the scheme, from the start of the norm on"
-UNEQUAL_SHARE, UNEQUAL_LOSS = (mean_of(f, UNEQUAL_LAWS).mean() for f in (SHARP, UNEQUAL.profile(ANGLES)))
-
 QUANTITIES = {
-    "mixing rate / eta_e": Quantity(GAPS, Relative(0.24), wrong=GAPS / 2, points=LABELS, bias_source=WHY),
-    "slope of ln(eta_e tau)": Quantity(slope_of(-np.log(GAPS)), 0.13, wrong=slope_of(-np.log(GAPS * BARRIERS)),
-                                       bias_source=WHY),
+    "mixing rate / eta_e": Quantity(lambda: exact().gaps, Relative(0.24), wrong=lambda: exact().gaps / 2, points=LABELS,
+                                    bias_source=WHY),
+    "slope of ln(eta_e tau)": Quantity(lambda: slope_of(-np.log(exact().gaps)), 0.13, bias_source=WHY,
+                                       wrong=lambda: slope_of(-np.log(exact().gaps * BARRIERS))),
     "gap / Kramers as T -> 0": Quantity(1.0, 0.05, wrong=0.5, bias_source="halving $T$"),
-    "mean loss after 1/lambda_e": Quantity(REST, Relative(0.12), wrong=REST * MIXED, points=LABELS, bias_source=WHY),
+    "mean loss after 1/lambda_e": Quantity(lambda: exact().rest, Relative(0.12), points=LABELS, bias_source=WHY,
+                                           wrong=lambda: exact().rest * exact().mixed),
     "unequal wells: share of the first": Quantity(
-        UNEQUAL_SHARE, 0.05, bias_source=WHY,
+        lambda: exact().unequal_share, 0.05, bias_source=WHY,
         wrong=ilr.well_share(min_curvature=UNEQUAL.curvatures[0], other_curvature=UNEQUAL.curvatures[1])),
-    "unequal wells: mean loss": Quantity(UNEQUAL_LOSS, Relative(0.12), wrong=UNEQUAL_LOSS * MIXED[-1], bias_source=WHY),
+    "unequal wells: mean loss": Quantity(lambda: exact().unequal_loss, Relative(0.12), bias_source=WHY,
+                                         wrong=lambda: exact().unequal_loss * exact().mixed[-1]),
 }
 
 
@@ -118,7 +128,7 @@ def measure(trial):
     n, seeds = trial.paths(PATHS), trial.rng.spawn(len(BARRIERS) + 1)
     window = slice(SAVES, 2 * SAVES)
     rates, losses, trial.data["curves"] = [], [], []
-    for i, last in enumerate(LAST.tolist()):
+    for i, last in enumerate(exact().last.tolist()):
         cosine, loss = simulated(LOSS, i, START, last, n, seeds[i])
         laws = scheme_laws(i, START, last)
         of_scheme = mean_of(np.cos(ANGLES), laws)
@@ -127,10 +137,10 @@ def measure(trial):
             return np.log(first / second) / span
 
         rates.append(jackknife(rate, cosine[:, SAVES - 1], cosine[:, -1]).with_bias(
-            rate(of_scheme[SAVES - 1], of_scheme[-1]) - GAPS[i]))
+            rate(of_scheme[SAVES - 1], of_scheme[-1]) - exact().gaps[i]))
         losses.append(mean_estimate(loss[:, window].mean(1)).with_bias(
-            mean_of(LOSSES, laws[:, window]).mean() - REST[i]))
-        trial.data["curves"].append((cosine.mean(0), loss.mean(0) / REST[i]))
+            mean_of(LOSSES, laws[:, window]).mean() - exact().rest[i]))
+        trial.data["curves"].append((cosine.mean(0), loss.mean(0) / exact().rest[i]))
     trial.data["rates"] = [float(rate.value) for rate in rates]
     cosine, loss = simulated(UNEQUAL, len(BARRIERS) - 1, 1.0, 2, n, seeds[-1])
     laws = scheme_laws(len(BARRIERS) - 1, 1.0, 2, UNEQUAL)[:, window]
@@ -143,9 +153,9 @@ def measure(trial):
             "gap / Kramers as T -> 0": bias_from_difference(*halved, order=1),
             "mean loss after 1/lambda_e": from_points(losses),
             "unequal wells: share of the first": mean_estimate(share).with_bias(
-                mean_of(SHARP, laws).mean() - UNEQUAL_SHARE),
+                mean_of(SHARP, laws).mean() - exact().unequal_share),
             "unequal wells: mean loss": mean_estimate(loss[:, window].mean(1)).with_bias(
-                mean_of(UNEQUAL.profile(ANGLES), laws).mean() - UNEQUAL_LOSS)}
+                mean_of(UNEQUAL.profile(ANGLES), laws).mean() - exact().unequal_loss)}
 
 
 def figure(trial, left, right):
@@ -153,9 +163,9 @@ def figure(trial, left, right):
     for i, (cosine, loss) in enumerate(trial.data["curves"]):
         clock = (1 + np.arange(cosine.size)) / SAVES
         if i in (1, 3):
-            laws, colour = scheme_laws(i, START, int(LAST[i])), "C0" if i == 3 else "C1"
+            laws, colour = scheme_laws(i, START, int(exact().last[i])), "C0" if i == 3 else "C1"
             shown = np.unique(np.round(np.geomspace(1, cosine.size, 12)).astype(int)) - 1
-            left.plot(clock, mean_of(LOSSES, laws) / REST[i], color=colour, lw=1.2, ls="--")
+            left.plot(clock, mean_of(LOSSES, laws) / exact().rest[i], color=colour, lw=1.2, ls="--")
             left.plot(clock, mean_of(np.cos(ANGLES), laws), color=colour, lw=1.2)
             left.plot(clock[shown], loss[shown], "s", ms=4.5, mfc="none", color=colour)
             left.plot(clock[shown], cosine[shown], "o", ms=5, mfc="none", color=colour, label=LABELS[i])
