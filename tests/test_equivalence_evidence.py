@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from paper_checks.real_nets.two_one_sided import Equivalent
-from sdetheory.claims import Between, compare
+from sdetheory import Between
+from sdetheory.claims import compare
 from sdetheory.stats import Estimate, mean_estimate
 
 WITHIN = Between(-1.0, 1.0)

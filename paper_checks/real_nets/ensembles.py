@@ -17,7 +17,7 @@ from typing import Any, TypeVar
 import numpy as np
 
 from paper_checks.real_nets.machine import device, on_device
-from sdetheory.claims import Run
+from sdetheory.claims import Trial
 
 __all__ = ["BATCH", "NET", "Gradients", "dataset", "nets", "once", "per_member"]
 
@@ -27,15 +27,15 @@ BATCH = 16
 NET = on_device("MLP 64–16–10 with batch normalisation", "PreResNet-32 with batch normalisation")
 
 
-def once(measure: Callable[[Run], T]) -> Callable[[Run], T]:
-    """Make a measurement remember its last run: a control that judges the same nets does not train them again."""
+def once(measure: Callable[[Trial], T]) -> Callable[[Trial], T]:
+    """Make a measurement remember its last trial: a control that judges the same nets does not train them again."""
     @lru_cache(maxsize=1)
     def made(entropy: Any, spawn_key: tuple[int, ...], mode: Any) -> T:
-        return measure(Run(np.random.SeedSequence(entropy, spawn_key=spawn_key), mode))
+        return measure(Trial(np.random.SeedSequence(entropy, spawn_key=spawn_key), mode))
 
     @wraps(measure)
-    def remembered(run: Run) -> T:
-        return made(run.rng.entropy, tuple(run.rng.spawn_key), run.mode)
+    def remembered(trial: Trial) -> T:
+        return made(trial.rng.entropy, tuple(trial.rng.spawn_key), trial.mode)
 
     return remembered
 

@@ -9,28 +9,22 @@ with layer normalisation, without, and under triangular and cosine schedules; wi
 where N/G < 1, they part.
 """
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
 from paper_checks.real_nets.ensembles import Gradients, once
 from paper_checks.real_nets.machine import device, on_device
 from paper_checks.real_nets.two_one_sided import Equivalent
-from sdetheory.claims import Claim, Control, Run
-from sdetheory.evidence import Between
+from sdetheory import Between, Claim, Quantity
 from sdetheory.schedules import Constant, Cosine, Triangular
-from sdetheory.stats import Estimate, mean_estimate
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
+from sdetheory.stats import mean_estimate
 
 requires = ("torch",)
 
 UNITS, EVERY = on_device(100, 400), 10  # effective steps; the curves are compared at the end
 #: name -> (normalisation, batch, learning rate)
-CASES: dict[str, tuple[str, int, Any]] = {
+CASES = {
     "layer norm": ("layer", 4, Constant(0.1)), "no norm": ("none", 4, Constant(0.1)),
     "no norm, triangular": ("none", 4, Triangular(0.02, 0.2, period=50)), "no norm, cosine": ("none", 4, Cosine(0.2, UNITS)),
     "no norm, large batch and rate": ("none", 256, Constant(4.0))}
@@ -42,7 +36,11 @@ LEVELS = {case: (1, 4) if case == QUIET else (1, 2, 4, 8) for case in CASES}
 MEMBERS = {"quick": on_device(48, 512), "default": on_device(96, 1024), "thorough": on_device(1536, 8192)}
 WITHIN, APART = 0.1, -3.0
 NAMES = {f"{case}, l = {level}": (case, level) for case in CASES for level in LEVELS[case][1:]}
-RHO = {name: 2.0 if case == QUIET else 0.2 for name, (case, _) in NAMES.items()}
+
+QUANTITIES = {name: Quantity(Between(high=APART), 2.0, no_control="it is the control of the others") if case == QUIET else
+              Quantity(Between(-WITHIN, WITHIN), 0.2, effect=APART) if name == "no norm, l = 4" else
+              Quantity(Between(-WITHIN, WITHIN), 0.2, no_control="the control is of its twin at another l or schedule")
+              for name, (case, _) in NAMES.items()}
 
 
 class Curves(NamedTuple):
@@ -52,7 +50,7 @@ class Curves(NamedTuple):
     noise_to_signal: float
 
 
-def _curves(run: Run, case: str, level: int) -> Curves:
+def _curves(trial, case, level):
     import torch
 
     from sdetheory.torch.data import teacher_student
@@ -62,12 +60,12 @@ def _curves(run: Run, case: str, level: int) -> Curves:
 
     norm, batch, lr = CASES[case]
     # the same initialisations at every level, minibatches of its own at each
-    for_nets, *seeds = np.random.SeedSequence(run.rng.entropy, spawn_key=run.rng.spawn_key).spawn(1 + len(CASES))
+    for_nets, *seeds = np.random.SeedSequence(trial.rng.entropy, spawn_key=trial.rng.spawn_key).spawn(1 + len(CASES))
     rng = seeds[list(CASES).index(case)].spawn(len(LEVELS[case]))[LEVELS[case].index(level)]
     data, loss = teacher_student(256, 16, n_inputs=8, n_outputs=4, rng=2102).to(device()), torch.nn.functional.cross_entropy
-    last: str = "fixed" if norm == "layer" else "trained"
+    last = "fixed" if norm == "layer" else "trained"
     nets = Ensemble(lambda seed: mlp(8, 4, width=16, depth=1, norm=norm, last_layer=last, device=device(), rng=seed),
-                    MEMBERS[run.mode], rng=for_nets)
+                    MEMBERS[trial.mode], rng=for_nets)
     gradients, found, ratio = Gradients(data, loss, rng, batch), [], np.nan
     for k, step in enumerate((*small_steps(lr, level).table(UNITS * level), 0.0)):
         if k % (EVERY * level) == 0:
@@ -80,14 +78,14 @@ def _curves(run: Run, case: str, level: int) -> Curves:
     return Curves(np.array(found), ratio)
 
 
-def advance(nets: Any, gradients: Gradients, level: int, step: float) -> None:
+def advance(nets, gradients, level, step):
     """One step of SVAG(l) of every member, of size η/l."""
     moves = gradients.amplified(nets, level)
     nets.params = {name: p - step * moves[name] for name, p in nets.params.items()}
     nets.step += 1
 
 
-def _noise_to_signal(first: dict[str, Any], second: dict[str, Any]) -> float:
+def _noise_to_signal(first, second):
     """N/G from two independent minibatches a member: ⟨g1, g2⟩ has mean G, half the sum of squares G + N."""
     signal = float(sum((g * second[name]).sum() for name, g in first.items()))
     both = float(sum((g.square() + second[name].square()).sum() for name, g in first.items())) / 2
@@ -95,64 +93,55 @@ def _noise_to_signal(first: dict[str, Any], second: dict[str, Any]) -> float:
 
 
 @once
-def _runs(run: Run) -> dict[str, dict[int, Curves]]:
-    return {case: {level: _curves(run, case, level) for level in LEVELS[case]} for case in CASES}
+def _runs(trial):
+    return {case: {level: _curves(trial, case, level) for level in LEVELS[case]} for case in CASES}
 
 
-def _apart(runs: dict[str, dict[int, Curves]], case: str, level: int) -> Estimate:
+def _apart(runs, case, level):
     """Mean over initialisations of log L at l over that of SGD, at the end."""
     return mean_estimate(runs[case][level].log_loss[-1] - runs[case][1].log_loss[-1])
 
 
-def simulation(run: Run) -> dict[str, Any]:
+def measure(trial):
     """Every level of each case against SGD; that the curves coincide is shown, not just not denied."""
-    runs = run.data["runs"] = _runs(run)
+    runs = _runs(trial)
     found = {name: _apart(runs, case, level) for name, (case, level) in NAMES.items()}
     return {name: value if NAMES[name][0] == QUIET else Equivalent(value) for name, value in found.items()}
 
 
-def quiet_too(run: Run) -> dict[str, Any]:
-    """The control: the case with little noise, in place of its twin."""
-    return {"no norm, l = 4": Equivalent(_apart(_runs(run), QUIET, 4))}
+def broken(trial):
+    """The case with little noise, in place of its twin."""
+    return {"no norm, l = 4": Equivalent(_apart(_runs(trial), QUIET, 4))}
 
 
-def figure(run: Run) -> Figure:
+def figure(trial, left, right):
     """Mean training loss against effective steps."""
-    from matplotlib.figure import Figure
     from matplotlib.lines import Line2D
 
-    fig = Figure(figsize=(7.6, 3.8), layout="constrained")
     units = EVERY * np.arange(UNITS // EVERY + 1)
-    left, right = fig.subplots(1, 2)
     styles = {1: "-", 2: ":", 4: "--", 8: "-."}
-    for i, (case, curves) in enumerate(run.data["runs"].items()):
+    for i, (case, curves) in enumerate(_runs(trial).items()):
         ax = right if case == QUIET else left
         for level, curve in curves.items():
             label = f"{case}, N/G ≈ {float(f'{curve.noise_to_signal:.2g}'):g}" if level == 1 else None
             ax.semilogy(units, np.exp(curve.log_loss.mean(1)), styles[level], color=f"C{i}", label=label)
     for ax, title, levels in ((left, "noise dominates: one curve each", LEVELS[NOISY[0]]),
                               (right, "signal dominates: two curves", LEVELS[QUIET])):
-        ax.add_artist(ax.legend(frameon=False, fontsize=7.5, loc="upper right" if ax is left else "upper left"))
+        ax.add_artist(ax.legend(loc="upper right" if ax is left else "upper left"))
         ax.legend([Line2D([], [], ls=styles[level], color="0.4") for level in levels],
-                  [f"$l={level}${' (SGD)' if level == 1 else ''}" for level in levels], frameon=False, fontsize=7.5, loc="lower left")
-        ax.set_title(title, fontsize=10.5)
-        ax.set_xlabel(r"effective steps $k/l$")
+                  [f"$l={level}${' (SGD)' if level == 1 else ''}" for level in levels], loc="lower left")
+        ax.set(title=title, xlabel=r"effective steps $k/l$")
     left.set_ylabel("training loss, geometric mean")
-    return fig
 
 
 claim = Claim(
-    "NET-SVAG-12",
-    title="Training curves of SVAG on real nets",
-    paper="svag",
-    statement=rf"MLPs 8–16–4, 256 teacher–student samples, means over initialisations at {UNITS} effective steps: with batch 4 and "
-              r"$\eta$ about 0.1 (N/G about 10 or above) the log of the training loss differs by less than 0.1 between SVAG with "
-              r"$l=2,4,8$ and SGD, with layer normalisation, without, and under triangular and cosine schedules; with batch 256 and "
-              rf"$\eta=4$, no normalisation (N/G below 1), it is lower by more than {-APART:g} at $l=4$.",
-    empirical=True,
-    prediction={name: Between(high=APART) if case == QUIET else Between(-WITHIN, WITHIN) for name, (case, _) in NAMES.items()},
-    simulation=simulation,
-    resolution=RHO,
-    negative_control=Control("the curves coincide whatever N/G is", simulation=quiet_too, effect={"no norm, l = 4": -APART}),
-    figure=figure,
-)
+    "NET-SVAG-12", "Training curves of SVAG on real nets", paper="svag",
+    where="the experiments on training curves of SVAG",
+    statement=rf"MLPs 8–16–4, 256 teacher–student samples, means over initialisations at {UNITS} effective steps: with batch "
+              r"4 and $\eta$ about 0.1 (N/G about 10 or above) the log of the training loss differs by less than 0.1 between "
+              r"SVAG with $l=2,4,8$ and SGD, with layer normalisation, without, and under triangular and cosine schedules; "
+              rf"with batch 256 and $\eta=4$, no normalisation (N/G below 1), it is lower by more than {-APART:g} at $l=4$.",
+    setup="SVAG on ensembles of MLPs from the same initialisations at every $l$, minibatches of its own at each",
+    bias_source="SVAG itself is simulated: there is no discretisation",
+    empirical=True, quantities=QUANTITIES, measure=measure, broken=broken, figure=figure,
+    control="the curves coincide whatever N/G is")

@@ -18,13 +18,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from paper_checks.real_nets.machine import device, on_device
-from sdetheory.claims import Run
-from sdetheory.evidence import Exact
+from sdetheory import Exact, Quantity, Relative
+from sdetheory.claims import Trial
 from sdetheory.stats.rounding import response_error
 from sdetheory.translate import Translation
 
 __all__ = ["EVERY", "NETS", "RESOLUTION", "STEPS", "Gaps", "Settings", "Trained", "beside", "constant", "draw",
-           "evidence", "gap", "net_named", "paced", "played", "saved_steps", "train"]
+           "evidence", "gap", "net_named", "paced", "played", "quantities", "saved_steps", "train"]
 
 STEPS = on_device(240, 600)
 EVERY = 20
@@ -82,11 +82,15 @@ class Trained(NamedTuple):
 
 
 class Gaps(NamedTuple):
-    """At each saved step: largest difference of outputs, ‖w̃‖²/(P²‖w‖²), and what rounding may do to either."""
+    """At each saved step: largest difference of outputs, ‖w̃‖²/(P²‖w‖²), and what rounding may do to either.
+
+    `wrong` has the same two of the run that the control puts in the place of the second.
+    """
 
     outputs: NDArray[np.float64]
     sq_norm: NDArray[np.float64]
     bound: NDArray[np.float64]
+    wrong: tuple[NDArray[np.float64], NDArray[np.float64]] | None = None
 
 
 def saved_steps(n_steps: int = STEPS) -> NDArray[np.int64]:
@@ -106,9 +110,9 @@ def net_named(name: str, rng: Any, dtype: Any) -> Any:
     return preresnet(32, n_channels=1, norm=norm, dtype=dtype, device=device(), rng=rng)
 
 
-def train(run: Run, name: str, settings: Settings, *, dtype: str = "float64", buffer: float = 0.0,
+def train(trial: Trial, name: str, settings: Settings, *, dtype: str = "float64", buffer: float = 0.0,
           change: float = 0.0) -> Trained:
-    """Train the net of that name from the weights and on the minibatches that belong to (run, name).
+    """Train the net of that name from the weights and on the minibatches that belong to (trial, name).
 
     Parameters
     ----------
@@ -121,7 +125,7 @@ def train(run: Run, name: str, settings: Settings, *, dtype: str = "float64", bu
     from sdetheory.torch.schedulers import TranslatedLR
 
     here, kind = device(), getattr(torch, dtype)
-    for_net, for_batches, for_buffer = _streams(run, name, 3)
+    for_net, for_batches, for_buffer = _streams(trial, name, 3)
     net = net_named(name, for_net, torch.float64)
     data = digits(dtype=torch.float64).to(here)
     signs = np.random.default_rng(0)
@@ -166,9 +170,9 @@ def train(run: Run, name: str, settings: Settings, *, dtype: str = "float64", bu
     return Trained(np.array(outputs), np.array(norms))
 
 
-def _streams(run: Run, name: str, n: int) -> list[np.random.SeedSequence]:
+def _streams(trial: Trial, name: str, n: int) -> list[np.random.SeedSequence]:
     """The same for every run that is to start alike: `SeedSequence.spawn` counts, so a new parent is made."""
-    return np.random.SeedSequence(run.rng.entropy, spawn_key=(*run.rng.spawn_key, *name.encode())).spawn(n)
+    return np.random.SeedSequence(trial.rng.entropy, spawn_key=(*trial.rng.spawn_key, *name.encode())).spawn(n)
 
 
 def gap(one: Trained, other: Trained) -> NDArray[np.float64]:
@@ -178,45 +182,53 @@ def gap(one: Trained, other: Trained) -> NDArray[np.float64]:
     return np.where(np.isfinite(apart), apart, np.inf)
 
 
-def beside(run: Run, name: str, one: Settings, other: Settings, log_scale: NDArray[np.float64], *, buffer: float = 0.0,
-           leaning: float = 0.0, first: Trained | None = None) -> Gaps:
-    """Run both, and the first once more with everything given changed by ±PROBE.
+def beside(trial: Trial, name: str, one: Settings, other: Settings, log_scale: NDArray[np.float64], *,
+           wrong: Settings | None = None, buffer: float = 0.0, leaning: float = 0.0) -> Gaps:
+    """Run both, the first once more with everything given changed by ±PROBE, and what the control says of the second.
 
     Parameters
     ----------
     log_scale : (n + 1,) log P_t.
+    wrong : in the place of `other`, for the control.
     leaning : max |η_t β_t|: how much of a step of the weights its buffer makes only to undo it.
-    first : the first run, if it is there already.
     """
-    first = train(run, name, one, buffer=buffer) if first is None else first
-    second = train(run, name, other, buffer=buffer)
-    near = train(run, name, one, buffer=buffer, change=PROBE)
+    first, second = (train(trial, name, settings, buffer=buffer) for settings in (one, other))
+    near = train(trial, name, one, buffer=buffer, change=PROBE)
     steps = saved_steps(len(one.lr))
     moved = np.maximum(gap(first, near), np.abs(near.log_sq_norm - first.log_sq_norm))
-    bound = response_error(moved, steps, probe=PROBE, roundings=ROUNDINGS, besides=4 * np.abs(log_scale[steps]), linear=0.01,
-                           leverage=1 + leaning / (1 - one.momentum.max()))
-    ratio = np.exp(second.log_sq_norm - first.log_sq_norm - 2 * log_scale[steps])
-    return Gaps(gap(first, second), ratio, bound)
+    bound = response_error(moved, steps, probe=PROBE, roundings=ROUNDINGS, besides=4 * np.abs(log_scale[steps]),
+                           linear=0.01, leverage=1 + leaning / (1 - one.momentum.max()))
+
+    def apart(found: Trained) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        return gap(first, found), np.exp(found.log_sq_norm - first.log_sq_norm - 2 * log_scale[steps])
+
+    return Gaps(*apart(second), bound, None if wrong is None else apart(train(trial, name, wrong, buffer=buffer)))
 
 
-def evidence(found: Mapping[str, Gaps], *, norms: bool = True) -> dict[str, Exact]:
-    """A comparison of outputs a net, every saved step of it; and one of the norms of all."""
-    result = {name: Exact(gaps.outputs, gaps.bound) for name, gaps in found.items()}
-    if norms:
-        result["sq_norm"] = Exact(np.concatenate([gaps.sq_norm for gaps in found.values()]),
-                                  np.concatenate([gaps.bound for gaps in found.values()]))
-    return result
+def quantities(resolution: float = RESOLUTION, no_control: Mapping[str, str] | None = None) -> dict[str, Quantity]:
+    """The table of a claim: no gap of the outputs of any net, a ratio 1 of all norms; `no_control` says why of a net."""
+    reasons = no_control or {}
+    shown = {name: Quantity(0.0, resolution, broken=name not in reasons, no_control=reasons.get(name, "")) for name in NETS}
+    return shown | {"sq_norm": Quantity(1.0, Relative(resolution), broken=True)}
 
 
-def draw(ax: Any, found: Mapping[str, Gaps], wrong: Mapping[str, Gaps], control: str) -> None:
+def evidence(found: Mapping[str, Gaps], *, wrong: bool = False) -> dict[str, Exact]:
+    """A comparison of outputs a net, every saved step of it, and one of the norms of all; `wrong`: of the control's runs."""
+    pairs = {name: (gaps.wrong if wrong else (gaps.outputs, gaps.sq_norm), gaps.bound) for name, gaps in found.items()}
+    judged = {name: (*pair, bound) for name, (pair, bound) in pairs.items() if pair is not None}
+    return {name: Exact(outputs, bound) for name, (outputs, _, bound) in judged.items()} | {
+        "sq_norm": Exact(*(np.concatenate([parts[i] for parts in judged.values()]) for i in (1, 2)))}
+
+
+def draw(ax: Any, found: Mapping[str, Gaps], control: str) -> None:
     """Gaps against steps: measured, of the control (dashed), and what rounding may do (dotted)."""
     for i, (name, gaps) in enumerate(found.items()):
         steps = EVERY * np.arange(len(gaps.outputs))[1:]
         ax.semilogy(steps, np.maximum(gaps.outputs[1:], 1e-17), color=f"C{i}", label=name)
         ax.semilogy(steps, gaps.bound[1:], color=f"C{i}", ls=":", lw=1)
-        if name in wrong:
-            ax.semilogy(steps, wrong[name].outputs[1:], color=f"C{i}", ls="--", lw=1.2)
+        if gaps.wrong is not None:
+            ax.semilogy(steps, gaps.wrong[0][1:], color=f"C{i}", ls="--", lw=1.2)
     ax.plot([], [], color="0.4", ls="--", label=f"control: {control}")
     ax.plot([], [], color="0.4", ls=":", label="bound on rounding")
     ax.set(xlabel=r"step $t$", ylabel=r"$\max_x|f(x;\tilde w_t)-f(x;w_t)|\,/\,\max|f|$", ylim=(1e-17, 1e6))
-    ax.legend(frameon=False, fontsize=7.5, ncols=2, loc="upper center")
+    ax.legend(ncols=2, loc="upper center")

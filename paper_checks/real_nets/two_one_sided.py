@@ -13,7 +13,9 @@ from typing import Any
 
 import scipy
 
-from sdetheory.evidence import POWER, Between, Comparison, compare
+from sdetheory import Between
+from sdetheory.claims import Comparison, compare
+from sdetheory.claims.evidence import POWER
 from sdetheory.stats import Estimate, critical_value
 
 __all__ = ["Equivalent"]
