@@ -125,7 +125,7 @@ def broken(trial):
 
 def figure(trial, ax):
     """What is left of the four statements, by normalisation."""
-    for row, (norm, kinds) in enumerate(_found(trial).items()):
+    for row, kinds in enumerate(_found(trial).values()):
         for colour, (found, _) in zip(("C0", "C3", "C1"), kinds, strict=True):
             for place, (marker, name) in enumerate(zip("o^sx", LEFT, strict=True)):
                 ax.plot(np.maximum(found[:, place], 1e-17), np.full(len(found), row + 0.12 * (place - 1.5)), marker, ms=3.5,
