@@ -105,6 +105,7 @@ def figure(trial, ax):
         ax.axvline(edge, color="0.5", ls=style, lw=1, label=label)
     ax.set(xscale="log", xticks=[2, 4, 8, 16, 32], xticklabels=["2", "4", "8", "16", "32"], yticks=range(len(CASES)),
            yticklabels=list(CASES), xlabel=r"multiple of $1/\lambda_0$ at the edge", title="One initialisation a point")
+    ax.minorticks_off()
     ax.legend(loc="lower right")
 
 
