@@ -21,26 +21,26 @@ requires = ("torch",)
 
 WIDTH, SAMPLES = on_device(128, 2048), on_device(32, 512)
 STEPS, SOON = on_device(100, 1000), on_device(25, 200)  # to an end; nets that are lost are so within 10 steps
-# name -> (activation, hidden layers, grid of multiples, interval of c_*, what the control says, resolution)
+# name -> (activation, hidden layers, initialisations, grid of multiples, interval of c_*, of the control, resolution)
 CASES = {
-    "tanh, 1 hidden, teacher": ("tanh", 1, np.geomspace(3.2, 6, 6), (3.5, 4.5), 2, 0.25),
-    "ReLU, 1 hidden, teacher": ("relu", 1, np.geomspace(4, 8, 6), (4.6, 5.9), 20, 0.3),
-    "ReLU, 1 hidden, digits": ("relu", 1, np.geomspace(12, 36, 7), (18, 25), 8, 0.4),
-    "ReLU, 2 hidden, digits": ("relu", 2, np.geomspace(6.5, 13, 6), (7.4, 9.8), 20, 0.3),
-    "ReLU, 3 hidden, digits": ("relu", 3, np.geomspace(4.5, 13, 8), (6.2, 8.3), 20, 0.4),
+    "tanh, 1 hidden, teacher": ("tanh", 1, 32, np.geomspace(3.2, 6, 6), (3.5, 4.5), 2, 0.25),
+    "ReLU, 1 hidden, teacher": ("relu", 1, 32, np.geomspace(4, 8, 6), (4.6, 5.9), 20, 0.3),
+    "ReLU, 1 hidden, digits": ("relu", 1, 64, np.geomspace(12, 36, 7), (18, 25), 8, 0.4),
+    "ReLU, 2 hidden, digits": ("relu", 2, 32, np.geomspace(6.5, 13, 6), (7.4, 9.8), 20, 0.3),
+    "ReLU, 3 hidden, digits": ("relu", 3, 32, np.geomspace(4.5, 13, 8), (6.2, 8.3), 20, 0.4),
 }
 AROUND = np.array([1.8, 2.2])  # the line through ln(λ_∞/λ_0) at both gives the first edge
 # Resolutions and intervals are set from 80 pilot initialisations (seeds 100 and 101, for other grids and resolutions had been
 # widened after failures): ln c_* has means 1.38, 1.65, 3.04, 2.14, 1.97 and spreads 0.07, 0.12, 0.20, 0.13, 0.22. Intervals are
 # the means ± 13 %; resolutions are t = 6 times the error of a mean of 32, of a spread 1.4 times as large (99.9 %), and half a
 # cell of the grid. Lazy edges spread by 0.1 (1 hidden) and 0.05: t = 7 times the error of the median, and the bound on its bias.
-# Then run at seeds 0 to 9, none of them seen before.
-SEEDS = {"quick": 32, "default": 32, "thorough": 512}
-FEW = {1: 24, 2: 16, 3: 16}  # of them, for the lazy edge, by depth
+# Run at seeds 0 to 9, none of them seen before, 4 and 6 were inconclusive: of 32 nets three had not lost their ReLUs, and the
+# error of a share near 0.95 is that of so few. So this net has 64 initialisations; then run at seeds 10 to 19: all confirmed.
+FEW = {1: 24, 2: 16, 3: 16}  # initialisations for the lazy edge, by depth
 LAZY, LOST, DIES = "lazy edge", "ln of the edge where training is lost", "share lost by dead ReLUs"
 
 QUANTITIES = {}
-for case, (_, _, cells, interval, wrong, rho) in CASES.items():
+for case, (*_, cells, interval, wrong, rho) in CASES.items():
     QUANTITIES[f"{case}: {LOST}"] = Quantity(Between(*np.log(interval)), rho, wrong=float(np.log(wrong)),
                                              bias=np.log(cells[1] / cells[0]) / 2, bias_source="half a cell of the grid")
     if "digits" in case:
@@ -69,8 +69,9 @@ def _nets(name, seeds):
 def _edges(trial):
     """One number an initialisation, by quantity."""
     found = {}
-    seeds = np.random.SeedSequence(trial.rng.entropy, spawn_key=trial.rng.spawn_key).spawn(SEEDS[trial.mode])
-    for name, (_, depth, grid, *_) in CASES.items():
+    for name, (_, depth, n, grid, *_) in CASES.items():
+        root = np.random.SeedSequence(trial.rng.entropy, spawn_key=trial.rng.spawn_key)
+        seeds = root.spawn(16 * n if trial.mode == "thorough" else n)  # no fewer in quick mode
         ends = fates(_nets(name, seeds), grid, SOON)
         # one that is never lost counts as if at the next point of the grid
         at = np.where((ends > 0).any(0), (ends > 0).argmax(0), len(grid))
