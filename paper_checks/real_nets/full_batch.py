@@ -16,14 +16,15 @@ from numpy.typing import NDArray
 
 from paper_checks.real_nets.machine import device
 
-__all__ = ["ACTIVATIONS", "BY_DEPTH", "Descent", "Nets", "descend", "few_samples"]
+__all__ = ["ACTIVATIONS", "BY_DEPTH", "DEAD", "DIVERGED", "LOST", "Descent", "Nets", "descend", "fates", "few_samples"]
 
 ACTIVATIONS = ("tanh", "relu")
 #: name -> (activation, hidden layers)
 BY_DEPTH = {"tanh": ("tanh", 1), "relu": ("relu", 1), "tanh, three layers": ("tanh", 2), "relu, three layers": ("relu", 2)}
 AT_ONCE = 64  # members whose Jacobians are held together
 
-DIVERGED = 1e6  # times the initial loss: no run has come back from there
+DIVERGED = 1e6  # times the initial loss: no net has come back from there but as one with all its ReLUs dead
+DEAD, LOST = 1, 2  # fates of nets
 
 
 class Descent(NamedTuple):
@@ -119,3 +120,27 @@ def descend(nets: Nets, multiples: Any, n_steps: int) -> Descent:
     found = torch.where(torch.cummax((~(found < DIVERGED * found[:, :1])).int(), 1).values > 0, torch.inf, found).cpu().numpy()
     end = np.where(np.isfinite(found[:, -1]), nets.curvature(w), np.inf)
     return Descent(found, start, end, lr, w)
+
+
+def fates(nets: Nets, multiples: Any, n_steps: int) -> NDArray[np.int64]:
+    """Descend from the initial weights at each of the lr = multiples/λ_0, and say what became of it, (multiples, R).
+
+    0: the net still trains, `DEAD`: its gradient is exactly 0, as all its ReLUs are off on all samples; `LOST`: its loss was
+    beyond `DIVERGED` times the initial one. Nets of the last two are followed no further.
+    """
+    import torch
+
+    rates = np.outer(multiples, 1 / nets.curvature(nets.weights))
+    w, rate = nets.weights.repeat(len(multiples), 1), torch.from_numpy(rates.reshape(-1, 1)).to(nets.weights)
+    found, left, first = np.zeros(len(w), dtype=np.int64), np.arange(len(w)), None
+    for _ in range(n_steps + 1):
+        gradient, value = (x.detach() for x in nets._graded(w))
+        first = value if first is None else first
+        lost, dead = ~(value < DIVERGED * first), gradient.norm(dim=1) == 0
+        for fate, members in ((DEAD, dead), (LOST, lost)):
+            found[left[members.cpu().numpy()]] = fate
+        stay = ~(lost | dead)
+        w, rate, left, first = (w - rate * gradient)[stay], rate[stay], left[stay.cpu().numpy()], first[stay]
+        if not len(left):
+            break
+    return found.reshape(rates.shape)

@@ -196,8 +196,8 @@ def beside(trial: Trial, name: str, one: Settings, other: Settings, log_scale: N
     near = train(trial, name, one, buffer=buffer, change=PROBE)
     steps = saved_steps(len(one.lr))
     moved = np.maximum(gap(first, near), np.abs(near.log_sq_norm - first.log_sq_norm))
-    bound = response_error(moved, steps, probe=PROBE, roundings=ROUNDINGS, besides=4 * np.abs(log_scale[steps]), linear=0.01,
-                           leverage=1 + leaning / (1 - one.momentum.max()))
+    bound = response_error(moved, steps, probe=PROBE, roundings=ROUNDINGS, besides=4 * np.abs(log_scale[steps]),
+                           linear=0.01, leverage=1 + leaning / (1 - one.momentum.max()))
 
     def apart(found: Trained) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         return gap(first, found), np.exp(found.log_sq_norm - first.log_sq_norm - 2 * log_scale[steps])
