@@ -32,7 +32,7 @@ def run(process, x0=(1.0,), **options):
 
 # --- names ------------------------------------------------------------------------------------------------------------
 
-OWN = ["path", "time", "step", "state", "diverged_at", "n_finite"]
+OWN = ["path", "time", "step", "state", "diverged_at", "n_finite", "n_diverged", "first_diverged_at"]
 
 
 @pytest.mark.parametrize("name", OWN)

@@ -30,7 +30,7 @@ class Checkpoint:
         self.folder.mkdir(parents=True, exist_ok=True)
 
     def load(self, first_block: int) -> tuple[tuple[NDArray[np.float64], ...], NDArray[np.float64]] | None:
-        """Values and `diverged_at` of the chunk, or None where it has to be computed.
+        """Values and `divergence` of the chunk, or None where it has to be computed.
 
         Raises
         ------
@@ -43,7 +43,7 @@ class Checkpoint:
         try:
             with open(path, "rb") as file, np.load(file) as data:
                 about = json.loads(str(data["about"]))
-                diverged, values = data["diverged_at"], list[NDArray[np.float64]]()
+                diverged, values = data["divergence"], list[NDArray[np.float64]]()
                 while f"values_{len(values)}" in data:
                     values.append(data[f"values_{len(values)}"])
             whole = about["sha256"] == _checksum([*values, diverged])
@@ -65,7 +65,7 @@ class Checkpoint:
         arrays: dict[str, Any] = {f"values_{i}": array for i, array in enumerate(values)}
         with tempfile.NamedTemporaryFile(dir=path.parent, suffix=".partial", delete=False) as file:
             try:
-                np.savez(file, about=np.array(about), diverged_at=diverged, **arrays)
+                np.savez(file, about=np.array(about), divergence=diverged, **arrays)
                 file.flush()
                 os.fsync(file.fileno())
                 os.replace(file.name, path)
