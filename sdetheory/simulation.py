@@ -94,7 +94,8 @@ def simulate(process: SDE | CallableSDE | Process, x0: Start | ArrayLike, *, n_s
     progress : bool
         Show a bar.
     checkpoint : path, optional
-        A folder for finished chunks: the same call resumes there, to the same bits.
+        A folder for finished chunks: the same call, with a seed, resumes there, to the same bits. Calls, processes and machines
+        may share it.
     memory_limit : float, optional
         Bytes that the run may take; 80 % of the available memory unless told.
 
@@ -128,6 +129,12 @@ def simulate(process: SDE | CallableSDE | Process, x0: Start | ArrayLike, *, n_s
         if value is not None:
             integer(name, value, at_least=1)
     first_step = integer("first_step", first_step, at_least=0)
+    if checkpoint is not None:
+        if not isinstance(checkpoint, str | os.PathLike):
+            raise TypeError(f"checkpoint: expected the path of a folder, got {checkpoint!r}")
+        if rng is None:
+            raise ValueError("rng: expected a seed beside a checkpoint, got None, with which no call finds the chunks of another; "
+                             f"rng={np.random.SeedSequence().entropy} is a fresh one")
     runs = process_of(process, scheme)
     grid = swept_values(runs, sweep)
     cells = math.prod(values.size for values in grid.values())

@@ -91,6 +91,7 @@ def test_how_many_paths_diverged_and_when_the_first_is_kept_without_the_paths():
     (lambda: sdt.simulate(OU, [0.0], n_steps=1, dt=0.1, n_paths=2**50), "paths x 1 saves x 1 numbers.*keep_paths=False"),
     (lambda: sdt.simulate(OU, [0.0], n_steps=1, dt=0.1, n_paths=2**50, keep_paths=False, keep_diverged_at=True),
      "keep_diverged_at=False"),
+    (lambda: sdt.simulate(OU, [0.0], n_steps=1, dt=0.1, n_paths=2**61, keep_paths=False), "paths x 1 saves"),
     (lambda: sdt.simulate(OU, [0.0], n_steps=1, dt=0.1, n_paths=1000, memory_limit=1000), "simulate: the run needs about .* MiB"),
 ])
 def test_what_cannot_fit_is_refused_before_it_is_made(run, message):

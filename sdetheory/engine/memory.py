@@ -4,7 +4,7 @@ In numbers of 8 bytes, for n paths in c cells, s saves of w numbers, and k worke
 
     what is kept        n s w  +  2 n (steps of divergence, as they come and as they are given)
     or only moments     12 c s w (three of each, and what the result makes of them)
-    tables              4 s (steps and times)  +  schedules
+    tables              4 s (steps and times)  +  schedules  +  32 numbers a chunk (who runs what)
     at work             k (block + chunk)
 """
 
@@ -29,7 +29,7 @@ def memory_needed(plan: Plan, workers: int, blocks_per_chunk: int, elsewhere: bo
     segments = 0 if plan.keep_paths else blocks_per_chunk + chunk_paths // plan.cell_paths + 1
     numbers = n * saves * width if plan.keep_paths else 12 * cells * saves * width
     numbers += 2 * n + n // 8 if plan.keep_diverged_at else 4 * cells
-    numbers += 4 * saves + plan.schedules.size
+    numbers += 4 * saves + plan.schedules.size + 32 * -(-plan.n_blocks // blocks_per_chunk)
     chunk = chunk_paths * (2 if plan.keep_diverged_at else 1) + 3 * segments * saves * width
     if elsewhere:
         chunk += chunk_paths * saves * width if plan.keep_paths else 0
