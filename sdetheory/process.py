@@ -164,6 +164,8 @@ def shown(value: Any) -> str:
 
 def swept_values(process: Process, sweep: Mapping[Any, Any] | None) -> dict[str, NDArray[np.float64]]:
     """The values of each swept parameter, by name, inside its bounds; a symbol stands for its name."""
+    if sweep is not None and not isinstance(sweep, Mapping):
+        raise TypeError(f"sweep: expected a mapping of parameters to values, got {sweep!r}; sweep={{'lr': [0.1, 0.2]}}")
     known, found = process.parameters, {}
     for key, values in (sweep or {}).items():
         name = key.name if isinstance(key, sympy.Symbol) else key

@@ -248,7 +248,8 @@ class SphereBrownianMotion(SDE):
     """
 
     def __init__(self, dim: int, noise: Any = 1, *, states: Sequence[sympy.Symbol] | None = None) -> None:
-        d, sigma = integer("dim", dim, at_least=2), _parameter("noise", noise, at_least=0)
+        d = integer("dim", dim, at_least=2, at_most=1000, remedy="the SDE is d² expressions")
+        sigma = _parameter("noise", noise, at_least=0)
         x = sympy.Matrix([symbol(f"x_{i}") for i in range(d)] if states is None else list(states))
         if len(x) != d:
             raise ValueError(f"states: expected {d} symbols, one a dimension, got {len(x)}")

@@ -26,6 +26,8 @@ from .validation import explain_construction, explained, integer
 
 __all__ = ["SDE"]
 
+LARGEST = 10_000  # equations of an SDE of Python functions; its diffusion has up to 100 times as many numbers
+
 
 class SDE:
     r"""The Itô SDE dX = a(X, t) dt + b(X, t) dW, in SymPy.
@@ -204,7 +206,7 @@ class SDE:
             x is a number where d = 1, else a sequence of d numbers. They return (d,) and (d, m) values; sizes 1 may be
             left out where d = 1.
         dim, noise_dim : int
-            d and m.
+            d, at most 10,000, and m; d·m is at most a million.
         states, time : symbols, optional
             Names; x, or x_0 … x_{d-1}, and t unless given.
 
@@ -217,7 +219,9 @@ class SDE:
         >>> SDE.from_callables(lambda x, t: -x, lambda x, t: 0.5 * x)
         SDE(dx = -x dt + 0.5*x dW)
         """
-        d, m = integer("dim", dim, at_least=1), integer("noise_dim", noise_dim, at_least=1)
+        too_many = "each number is an expression here; for more write an update rule or a loss on rows"
+        d = integer("dim", dim, at_least=1, at_most=LARGEST, remedy=too_many)
+        m = integer("noise_dim", noise_dim, at_least=1, at_most=100 * LARGEST // d, remedy=too_many)
         for name, function in (("drift", drift), ("diffusion", diffusion)):
             if not callable(function):
                 raise TypeError(f"{name}: expected a callable of (x, t), got {function!r}; expressions go to SDE(...)")

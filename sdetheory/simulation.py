@@ -19,8 +19,9 @@ from numpy.typing import ArrayLike, NDArray
 
 from . import __version__
 from .callable_sde import CallableSDE
-from .engine.dataset import check_memory, dataset, refuse_collisions
+from .engine.dataset import dataset, refuse_collisions
 from .engine.ensemble import run_ensemble, thread_count
+from .engine.memory import check_memory, check_tables
 from .engine.plan import Plan
 from .process import Observed, Process, shown, start_states, swept_values
 from .random import seed_sequence, stream_key
@@ -41,8 +42,8 @@ def simulate(process: SDE | CallableSDE | Process, x0: Start | ArrayLike, *, n_s
              dt: float | None = None, t0: float = 0.0, first_step: int = 0, scheme: str | Scheme | None = None,
              brownian_dt: float | None = None, n_paths: int = 1,
              observe: Observed | Sequence[Observed] | Mapping[str, Observed] | None = None, save_every: int | None = None,
-             keep_paths: bool = True, sweep: Mapping[Any, ArrayLike] | None = None, rng: Any = None,
-             executor: Executor | None = None, n_threads: int | None = None, chunk_size: int | None = None,
+             keep_paths: bool = True, keep_diverged_at: bool | None = None, sweep: Mapping[Any, ArrayLike] | None = None,
+             rng: Any = None, executor: Executor | None = None, n_threads: int | None = None, chunk_size: int | None = None,
              progress: bool = False, checkpoint: str | os.PathLike[str] | None = None,
              memory_limit: float | None = None) -> xr.Dataset:
     """Simulate independent paths of an SDE (by a scheme, to time `t1`) or of an update rule (for `n_steps` steps).
@@ -78,7 +79,11 @@ def simulate(process: SDE | CallableSDE | Process, x0: Start | ArrayLike, *, n_s
     save_every : int, optional
         Save at steps 0, save_every, 2 save_every, … and the last one; without it only the last.
     keep_paths : bool
-        If false only mean, variance and standard error over the paths are kept, streamed.
+        If false only mean, variance and standard error over the paths are kept, streamed: the memory does not grow with the
+        number of paths.
+    keep_diverged_at : bool, optional
+        Whether the step at which each path diverged is kept, one number a path; as `keep_paths` unless told. Without it the
+        number of paths that diverged and the first such step are.
     sweep : mapping of parameter (its name or symbol) to values, optional
         Run the grid of these values; each becomes a dimension of the result.
     rng : int, SeedSequence or Generator, optional
@@ -90,15 +95,17 @@ def simulate(process: SDE | CallableSDE | Process, x0: Start | ArrayLike, *, n_s
     progress : bool
         Show a bar.
     checkpoint : path, optional
-        A folder for finished chunks: the same call resumes there, to the same bits.
+        A folder for finished chunks: the same call, with a seed, resumes there, to the same bits. Calls, processes and machines
+        may share it.
     memory_limit : float, optional
-        Bytes that the result may take; 80 % of the available memory unless told.
+        Bytes that the run may take; 80 % of the available memory unless told.
 
     Returns
     -------
     xarray.Dataset
         One variable an observable, with dims (sweep…, path, time or step[, state]); `diverged_at` (…, path): the first step at
-        which a path was no longer finite, −1 if never, and NaN from there on.
+        which a path was no longer finite, −1 if never, and NaN from there on. Without it `n_diverged` and `first_diverged_at`
+        (sweep…): how many paths diverged, and the first of those steps.
         With `keep_paths=False`: `name`, `name_var`, `name_stderr` without the path dimension, and the number of paths on which
         the observable is finite: `n_finite` where there is one observable, `name_n_finite` for each where there are several.
 
@@ -107,7 +114,7 @@ def simulate(process: SDE | CallableSDE | Process, x0: Start | ArrayLike, *, n_s
     ValueError, TypeError
         For an argument that does not fit, or a scheme that is not for this noise.
     MemoryError
-        Before any work, if the result cannot fit; says what to change.
+        Before any work, if the run cannot fit; says what to change.
 
     Examples
     --------
@@ -123,6 +130,12 @@ def simulate(process: SDE | CallableSDE | Process, x0: Start | ArrayLike, *, n_s
         if value is not None:
             integer(name, value, at_least=1)
     first_step = integer("first_step", first_step, at_least=0)
+    if checkpoint is not None:
+        if not isinstance(checkpoint, str | os.PathLike):
+            raise TypeError(f"checkpoint: expected the path of a folder, got {checkpoint!r}")
+        if rng is None:
+            raise ValueError("rng: expected a seed beside a checkpoint, got None, with which no call finds the chunks of another; "
+                             f"rng={np.random.SeedSequence().entropy} is a fresh one")
     runs = process_of(process, scheme)
     grid = swept_values(runs, sweep)
     cells = math.prod(values.size for values in grid.values())
@@ -134,24 +147,36 @@ def simulate(process: SDE | CallableSDE | Process, x0: Start | ArrayLike, *, n_s
     seeds = seed_sequence(rng)
     start = start_states(runs, as_start(x0, runs.dim, n_paths), tuple(grid), int(stream_key(seeds, "initial")))
     last = first_step + clock.n_steps
-    save_steps = np.array([last]) if save_every is None else np.unique(np.append(np.arange(first_step, last, save_every), last))
+    between = range(0) if save_every is None else range(first_step, last, min(int(save_every), last + 1))
+    limit = None if memory_limit is None else number("memory_limit", memory_limit, above=0)
+    check_tables(len(between) + 1, _scheduled(runs, last, clock), limit)
+    save_steps = np.append(np.arange(between.start, between.stop, between.step), last)
     plan = Plan(program=program, n_paths=cells * n_paths, cell_paths=n_paths, start=start,
                 per_path=_PerPath(tuple(grid.values()), n_paths),
                 schedules=np.ascontiguousarray(runs.schedule_table(last, clock.dt, clock.t0), dtype=np.float64),
                 save_steps=save_steps.astype(np.int64),
                 keys=program.keys(seeds),
                 scales=clock.scales, t0=clock.t0, dt=clock.dt, substeps=clock.substeps, keep_paths=keep_paths,
+                keep_diverged_at=keep_paths if keep_diverged_at is None else keep_diverged_at,
                 single=cells * n_paths < 8 and not program.fixed_lanes,
                 seed=f"entropy {seeds.entropy}, spawn key {seeds.spawn_key}")
     attributes = {"process": shown(runs), "scheme": runs.label, "dt": clock.dt, "entropy": str(seeds.entropy),
                   "spawn_key": str(seeds.spawn_key), "sdetheory": __version__, "numpy": np.__version__,
                   "python": platform.python_version()}
-    check_memory(plan, thread_count(n_threads), memory_limit)
-    values, diverged = run_ensemble(plan, executor=executor, n_threads=n_threads, chunk_size=chunk_size, progress=progress,
-                                    checkpoint=checkpoint)
+    check_memory(plan, thread_count(n_threads), chunk_size, executor is not None, limit)
+    values, divergence = run_ensemble(plan, executor=executor, n_threads=n_threads, chunk_size=chunk_size, progress=progress,
+                                      checkpoint=checkpoint)
     note(process=attributes["process"], scheme=runs.label, steps=clock.n_steps, dt=clock.dt, clock=clock.name, paths=n_paths,
          sweep={name: len(values) for name, values in grid.items()}, saved=[o.name for o in program.observables])
-    return dataset(plan, values, diverged, grid, n_paths, clock.name, clock.along(save_steps), attributes)
+    return dataset(plan, values, divergence, grid, n_paths, clock.name, clock.along(save_steps), attributes)
+
+
+def _scheduled(process: Process, last: int, clock: _Clock) -> int:
+    """How many numbers the table of the schedules will hold, found out at the first two steps."""
+    if last < 2:
+        return 0
+    rows, columns = process.schedule_table(2, clock.dt, clock.t0).shape
+    return last * columns if rows > 1 else 0
 
 
 @dataclass(frozen=True)

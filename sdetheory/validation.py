@@ -63,8 +63,8 @@ def integer(name: str, value: Any, *, at_least: int | None = None, at_most: int 
 
 
 def finite_array(name: str, value: ArrayLike, *, ndim: int | None = None, shape: tuple[int | None, ...] | None = None,
-                 remedy: str = "") -> NDArray[np.float64]:
-    """Return `value` as a finite float64 array; `None` in `shape` stands for any length.
+                 remedy: str = "", finite: bool = True) -> NDArray[np.float64]:
+    """Return `value` as a float64 array, finite unless told; `None` in `shape` stands for any length.
 
     >>> finite_array("w0", [1.0, float("nan")])
     Traceback (most recent call last):
@@ -84,7 +84,7 @@ def finite_array(name: str, value: ArrayLike, *, ndim: int | None = None, shape:
         wanted = "(" + ", ".join("any" if s is None else str(s) for s in shape) + ("," if len(shape) == 1 else "") + ")"
         raise ValueError(f"{name}: expected shape {wanted}, got {array.shape}{'; ' + remedy if remedy else ''}")
     bad = ~np.isfinite(array)
-    if bad.any():
+    if finite and bad.any():
         where = tuple(int(i) for i in np.argwhere(bad)[0])
         raise ValueError(f"{name}: expected finite numbers, got {int(bad.sum())} that are not (first at index {where})"
                          f"{'; ' + remedy if remedy else ''}")

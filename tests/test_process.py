@@ -32,7 +32,7 @@ def run(process, x0=(1.0,), **options):
 
 # --- names ------------------------------------------------------------------------------------------------------------
 
-OWN = ["path", "time", "step", "state", "diverged_at", "n_finite"]
+OWN = ["path", "time", "step", "state", "diverged_at", "n_finite", "n_diverged", "first_diverged_at"]
 
 
 @pytest.mark.parametrize("name", OWN)
@@ -373,3 +373,19 @@ def test_points_go_round_and_the_wrong_number_of_them_is_refused():
         run(OU, [[1.0], [2.0]])
     with pytest.raises(ValueError, match=r"a distribution on R\^1, got one on R\^4"):
         sdt.simulate(OU, NormalWeights(4), **SHORT)
+
+
+def test_a_sweep_that_is_no_mapping_is_refused_by_name():
+    with pytest.raises(TypeError, match="sweep: expected a mapping of parameters to values, got"):
+        run(OU, sweep=["mu"])
+
+
+@pytest.mark.parametrize(("sweep", "n_paths", "message"), [
+    ({"mu": []}, 1, r"sweep\['mu'\]: expected at least one number, got none"),
+    ({"mu": np.broadcast_to(1.0, 2**30)}, 2**33, "expected fewer than 2.62 paths in all"),
+    ({"mu": [1.0]}, 2**62, "expected fewer than 2.62 paths in all"),
+])
+def test_grids_that_are_empty_or_cannot_be_counted_are_refused(sweep, n_paths, message):
+    mu = sympy.Symbol("mu")
+    with pytest.raises(ValueError, match=message):
+        sdt.simulate(sdt.SDE([x], [-mu * x], [[1]]), [1.0], n_steps=1, dt=0.1, n_paths=n_paths, sweep=sweep, rng=0)

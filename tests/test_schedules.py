@@ -105,6 +105,18 @@ def test_the_gap_of_the_larger_root_to_1_keeps_its_digits(x, momentum):
 
 def test_the_larger_root_is_nan_where_the_roots_are_complex_or_negative():
     assert np.isnan(one_minus_larger_root([0.1, 4.0], 0.5)).all()
+    assert np.isnan(one_minus_larger_root(1.0, 0.0))  # the root is 0
+
+
+@pytest.mark.parametrize(("x", "momentum", "message"), [
+    (-0.1, 0.5, "intrinsic_lr: expected numbers >= 0, got -0.1"), ([0.1, np.nan], 0.5, "intrinsic_lr: expected finite numbers"),
+    (0.0, 1.0, "momentum: expected numbers >= 0 and < 1, got 1.0"), (0.1, -0.5, "momentum: expected numbers >= 0 and < 1"),
+    (0.001, 1.5, "momentum: expected numbers >= 0 and < 1"), ([0.1, 0.2], [0.1, 0.2, 0.3], "expected shapes that go together"),
+    ("a", 0.5, "intrinsic_lr: expected an array of real numbers"),
+])
+def test_the_larger_root_is_refused_outside_its_domain(x, momentum, message):
+    with pytest.raises((ValueError, TypeError), match=message):
+        one_minus_larger_root(x, momentum)
 
 
 @pytest.mark.parametrize("momentum", [0.0, 0.5])

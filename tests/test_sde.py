@@ -11,6 +11,7 @@ import sympy
 from sympy import Symbol, cos, diag, exp, sin, sqrt, symbols, tanh
 
 from sdetheory.callable_sde import CallableSDE
+from sdetheory.processes import SphereBrownianMotion
 from sdetheory.sde import SDE
 from sdetheory.symbolic import symbol
 
@@ -178,3 +179,18 @@ def test_repr_and_latex_are_one_line():
     assert repr(HESTON) == "SDE(d(x, v) = [mu*x, -k*v] dt + [[sqrt(v)*x, 0], [rho*v, sigma*sqrt(v)]] dW)"
     w = symbol("w")
     assert SDE(w, -symbol("weight_decay") * w, 1)._repr_latex_() == r"$$dw = - w \lambda\,dt + dW$$"
+
+
+@pytest.mark.parametrize("make", [
+    lambda: SDE.from_callables(lambda x, t: x, lambda x, t: x, dim=10**30),
+    lambda: SDE.from_callables(lambda x, t: x, lambda x, t: x, dim=2, noise_dim=10**6),
+    lambda: SphereBrownianMotion(10**30)])
+def test_more_equations_than_can_be_written_are_refused_before_they_are(make):
+    with pytest.raises(ValueError, match="dim: expected an integer >= . and <= "):
+        make()
+
+
+def test_an_sde_of_many_functions_is_read_in_a_time_that_grows_with_their_number():
+    """Each expression is looked at with its own symbols; with all 400 of them this took minutes."""
+    sde = SDE.from_callables(lambda x, t: [-2 * a for a in x], lambda x, t: [[0.5] for _ in x], dim=400)
+    assert sde.drift[399] == -2 * sde.states[399] and sde.noise_dim == 1

@@ -58,6 +58,32 @@ def test_the_areas_of_the_circle_and_the_sphere():
     assert sphere.area(3) == pytest.approx(4 * np.pi, rel=4 * EPS)
 
 
+def test_large_degrees_and_dimensions_neither_overflow_nor_raise():
+    """The area falls by 2π/(d − 2) from d − 2 to d; a harmonic of degree 2 is (d t² − 1)/(d − 1), and all are even or odd."""
+    for dim in (340, 341, 400):
+        assert sphere.area(dim) == pytest.approx(sphere.area(dim - 2) * 2 * math.pi / (dim - 2), rel=1000 * EPS)
+    assert sphere.area(10_000) == 0.0
+    assert sphere.zonal_harmonic(2, 10**6, 0.5) == pytest.approx((10**6 * 0.25 - 1) / (10**6 - 1), rel=8 * EPS)
+    high = sphere.zonal_harmonic(400, 2000, [-1.0, 0.3, 1.0])  # the Gegenbauer polynomial at 1 is above 1e308
+    assert high[[0, 2]].tolist() == [1.0, 1.0] and abs(high[1]) < 1.0
+
+
+@pytest.mark.parametrize("scale", [2.0**-1000, 2.0**-530, 2.0**600, 2.0**1000])
+def test_vectors_of_any_length_have_a_direction(scale):
+    """Scaling by a power of 2 is exact, so the numbers are those of the vector itself, though its square is no float."""
+    w, v = np.array([3.0, -4.0, 0.5]), np.array([1.0, 2.0, -1.0])
+    np.testing.assert_array_equal(sphere.normalise(scale * w), sphere.normalise(w))
+    np.testing.assert_array_equal(sphere.project_tangent(scale * w, v), sphere.project_tangent(w, v))
+    assert sphere.distance(scale * w, v) == sphere.distance(w, v)
+
+
+def test_a_path_whose_weights_are_zero_has_diverged():
+    block = np.zeros((3, 8))
+    block[0, 1:] = 2.0
+    sphere.normalise_block(block, np.empty((1, 8)))
+    assert np.isnan(block[:, 0]).all() and (block[0, 1:] == 1.0).all()
+
+
 def block_cases():
     w, v = tangent_vectors(5, 0.7, 19)
     v[0], v[1] = 0.0, v[1] * 1e-200
@@ -130,6 +156,16 @@ def test_points_are_uniform_and_normalised_cube_points_are_refuted():
     (lambda: starts.UniformSphere(1), "dim: expected an integer >= 2"),
     (lambda: starts.UniformSphere(3, radius=0.0), "radius: expected a number > 0"),
     (lambda: sphere.zonal_harmonic(-1, 3, 0.0), "degree: expected an integer >= 0"),
+    (lambda: sphere.zonal_harmonic(2, 3, 1.1), r"t: expected inner products of unit vectors"),
+    (lambda: sphere.normalise([[1.0, 2.0], [0.0, 0.0]]), r"w: expected vectors other than 0, got a zero vector \(first at index"),
+    (lambda: sphere.normalise(3.0), r"w: expected shape \(..., d\)"),
+    (lambda: sphere.normalise([math.nan, 1.0]), "w: expected finite numbers"),
+    (lambda: sphere.project_tangent([0.0, 0.0], [1.0, 0.0]), "w: expected vectors other than 0"),
+    (lambda: sphere.project_tangent([1.0, 0.0], [1.0, 0.0, 0.0]), "w, v: expected vectors of one length"),
+    (lambda: sphere.exponential([0.0, 0.0], [1.0, 0.0]), "w: expected unit vectors, got one of length 0"),
+    (lambda: sphere.exponential([1.0, 0.0], [1.0, 0.0]), "v: expected vectors tangent at w"),
+    (lambda: sphere.distance([1.0, 0.0], [0.0, 0.0]), "y: expected vectors other than 0"),
+    (lambda: sphere.area(10**30), "dim: expected an integer >= 1 and <= "),
 ])
 def test_bad_input_is_refused_by_name(make, message):
     with pytest.raises(ValueError, match=message):

@@ -86,7 +86,7 @@ class SVAG(UpdateRule):
 
     def __init__(self, loss: Any, *, lr: Any, amplification: int, weight_decay: Any = 0.0,
                  spread: float | None = None) -> None:
-        self.amplification = integer("amplification", amplification, at_least=1, remedy="l = 1 is SGD")
+        self.amplification = integer("amplification", amplification, at_least=1, at_most=2**53, remedy="l = 1 is SGD")
         self.spread = float(np.sqrt(2 * self.amplification - 1)) if spread is None else number("spread", spread, at_least=0)
         super().__init__(loss, lr=self._stretched(lr), weight_decay=self._stretched(weight_decay))
 

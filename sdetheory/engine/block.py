@@ -14,12 +14,22 @@ from ..random.fill import draw_kernel
 from .driver import TILE
 from .plan import Plan
 
-__all__ = ["Block"]
+__all__ = ["Block", "array_sizes"]
 
 AHEAD = 2**18  # steps in a piece of noise that another thread draws for one long path: a millisecond of work
 
 _RUN, _TREE = (Kernel(name, signature, module="sdetheory.engine.driver")
                for name, signature in (("run", RUN), ("brownian_tree", TREE)))
+
+
+def array_sizes(plan: Plan, lanes: int, saves: int) -> dict[str, int]:
+    """How many numbers each array of a block holds that keeps so many saves."""
+    program, batch = plan.program, plan.batch()
+    m, n = ([noise.rows for noise in program.noise] + [0, 0])[:2]
+    return {"X": program.rows * lanes, "B": 0 if program.marks_divergence else program.rows * lanes,
+            "S": program.scratch * lanes, "D": lanes, "P": program.swept * lanes, "Z": batch * m * lanes,
+            "V": batch * n * lanes, "F": batch * m * plan.substeps * lanes if plan.substeps > 1 else 0,
+            "OUT": saves * (program.width * lanes + TILE)}
 
 
 class Block:
@@ -33,10 +43,7 @@ class Block:
         program = plan.program
         self.plan, self.lanes, batch, width = plan, lanes, plan.batch(), program.width
         m, n = ([noise.rows for noise in program.noise] + [0, 0])[:2]
-        sizes = {"X": program.rows * lanes, "B": 0 if program.marks_divergence else program.rows * lanes,
-                 "S": program.scratch * lanes, "D": lanes, "P": program.swept * lanes, "Z": batch * m * lanes,
-                 "V": batch * n * lanes, "F": batch * m * plan.substeps * lanes if plan.substeps > 1 else 0,
-                 "OUT": saves * (width * lanes + TILE)}
+        sizes = array_sizes(plan, lanes, saves)
         memory = np.empty(sum(sizes.values()) + TILE * (len(sizes) + 1))
         start = address(memory)
         arrays, places, at = {}, {}, -start % 64 // 8

@@ -6,6 +6,7 @@ import hashlib
 import json
 import os
 import tempfile
+import time
 import warnings
 import zipfile
 from pathlib import Path
@@ -19,6 +20,8 @@ from .plan import Plan
 
 __all__ = ["Checkpoint"]
 
+ABANDONED = 3600.0  # seconds after which a file that is not finished belongs to nobody
+
 
 class Checkpoint:
     """A folder with one file per chunk, in a folder named by the fingerprint of the call: the same call finds them again."""
@@ -27,10 +30,14 @@ class Checkpoint:
         self.call = f"{plan.fingerprint()}-{blocks}"
         self.about = {"call": self.call, "seed": plan.seed, "sdetheory": __version__}
         self.folder = folder / self.call[:24]
-        self.folder.mkdir(parents=True, exist_ok=True)
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+        except (FileExistsError, NotADirectoryError):
+            raise ValueError(f"checkpoint: expected a folder, or a name for one, got the file {folder}") from None
+        self._clear_away()
 
     def load(self, first_block: int) -> tuple[tuple[NDArray[np.float64], ...], NDArray[np.float64]] | None:
-        """Values and `diverged_at` of the chunk, or None where it has to be computed.
+        """Values and `divergence` of the chunk, or None where it has to be computed.
 
         Raises
         ------
@@ -43,7 +50,7 @@ class Checkpoint:
         try:
             with open(path, "rb") as file, np.load(file) as data:
                 about = json.loads(str(data["about"]))
-                diverged, values = data["diverged_at"], list[NDArray[np.float64]]()
+                diverged, values = data["divergence"], list[NDArray[np.float64]]()
                 while f"values_{len(values)}" in data:
                     values.append(data[f"values_{len(values)}"])
             whole = about["sha256"] == _checksum([*values, diverged])
@@ -60,18 +67,34 @@ class Checkpoint:
 
     def save(self, first_block: int, values: tuple[NDArray[np.float64], ...], diverged: NDArray[np.float64]) -> None:
         """Write a chunk; whoever else writes it at the same time writes the same."""
+        try:
+            self._write(first_block, values, diverged)
+        except FileNotFoundError:  # this process slept for so long that another has cleared its file away
+            self.folder.mkdir(parents=True, exist_ok=True)
+            self._write(first_block, values, diverged)
+
+    def _write(self, first_block: int, values: tuple[NDArray[np.float64], ...], diverged: NDArray[np.float64]) -> None:
         path = self._path(first_block)
         about = json.dumps({**self.about, "first_block": first_block, "sha256": _checksum([*values, diverged])})
         arrays: dict[str, Any] = {f"values_{i}": array for i, array in enumerate(values)}
         with tempfile.NamedTemporaryFile(dir=path.parent, suffix=".partial", delete=False) as file:
             try:
-                np.savez(file, about=np.array(about), diverged_at=diverged, **arrays)
+                np.savez(file, about=np.array(about), divergence=diverged, **arrays)
                 file.flush()
                 os.fsync(file.fileno())
                 os.replace(file.name, path)
             except BaseException:
-                os.unlink(file.name)
+                Path(file.name).unlink(missing_ok=True)
                 raise
+
+    def _clear_away(self) -> None:
+        """Remove what a process that was killed has half written: nobody writes at one file for an hour."""
+        for path in self.folder.glob("*.partial"):
+            try:
+                if time.time() - path.stat().st_mtime > ABANDONED:
+                    path.unlink()
+            except OSError:  # another process was first, or it is not ours to remove
+                pass
 
     def _path(self, first_block: int) -> Path:
         return self.folder / f"chunk_{first_block}.npz"

@@ -1,8 +1,7 @@
-"""From an ensemble's numbers to an xarray Dataset, and how much memory that takes, said before the work begins."""
+"""From an ensemble's numbers to an xarray Dataset."""
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -15,28 +14,10 @@ from .program import Observable
 if TYPE_CHECKING:
     import xarray as xr
 
-__all__ = ["check_memory", "dataset", "refuse_collisions"]
+__all__ = ["dataset", "refuse_collisions"]
 
 #: names that a result has itself
-_OWN = ("path", "step", "time", "state", "diverged_at", "n_finite")
-
-
-def check_memory(plan: Plan, workers: int, limit: float | None) -> None:
-    """Refuse a result that cannot fit into `limit` bytes (80 % of the available memory unless told), with a way out."""
-    saves, width = plan.save_steps.size, plan.program.width
-    per_save = plan.n_paths if plan.keep_paths else 3 * plan.n_blocks
-    noise = sum(n.rows for n in plan.program.noise) * plan.substeps * 8
-    need = 8.0 * (2.2 * saves * width * per_save + workers * plan.program.lanes * (saves * width + noise))
-    if limit is None:
-        try:
-            limit = 0.8 * os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-        except (ValueError, OSError, AttributeError):
-            return
-    if need > limit:
-        way = "use keep_paths=False, a larger save_every, or fewer observables" if plan.keep_paths else \
-            "use a larger save_every or fewer observables"
-        raise MemoryError(f"simulate: the result needs about {need / 2**30:.2f} GiB ({plan.n_paths} paths x {saves} saves x "
-                          f"{width} numbers), {limit / 2**30:.2f} GiB may be used; {way}")
+_OWN = ("path", "step", "time", "state", "diverged_at", "n_finite", "n_diverged", "first_diverged_at")
 
 
 def refuse_collisions(observables: Sequence[Observable], swept: Sequence[str], keep_paths: bool) -> None:
@@ -53,9 +34,12 @@ def refuse_collisions(observables: Sequence[Observable], swept: Sequence[str], k
         taken[full] = f"{what} {name!r}"
 
 
-def dataset(plan: Plan, values: tuple[NDArray[np.float64], ...], diverged: NDArray, grid: dict[str, NDArray], n_paths: int, clock: str,
-            along: NDArray, attributes: dict[str, Any]) -> xr.Dataset:
-    """Variables with dims (sweep…, path, step or time[, state]), or their moments; `along` are the saves on the clock."""
+def dataset(plan: Plan, values: tuple[NDArray[np.float64], ...], divergence: NDArray, grid: dict[str, NDArray],
+            n_paths: int, clock: str, along: NDArray, attributes: dict[str, Any]) -> xr.Dataset:
+    """Variables with dims (sweep…, path, step or time[, state]), or their moments; `along` are the saves on the clock.
+
+    `divergence` is that of `run_ensemble`, and is written over.
+    """
     import xarray as xr
 
     shape, dims = tuple(v.size for v in grid.values()), tuple(grid)
@@ -81,7 +65,11 @@ def dataset(plan: Plan, values: tuple[NDArray[np.float64], ...], diverged: NDArr
         alone = len(plan.program.observables) == 1
         finite = (count[..., 0] if inner else count).astype(np.int64)
         variables["n_finite" if alone else f"{observable.name}_n_finite"] = ((*dims, clock), finite)
-    steps = np.where(np.isfinite(diverged), diverged, -1).astype(np.int64)
-    variables["diverged_at"] = ((*dims, "path"), steps.reshape(*shape, n_paths))
-    return xr.Dataset(variables, coords, {**attributes, "n_diverged": int((steps >= 0).sum())})
-
+    divergence[~np.isfinite(divergence)] = -1.0
+    steps = divergence.astype(np.int64)
+    if plan.keep_diverged_at:
+        variables["diverged_at"] = ((*dims, "path"), steps.reshape(*shape, n_paths))
+        return xr.Dataset(variables, coords, {**attributes, "n_diverged": int((steps >= 0).sum())})
+    variables["n_diverged"] = (dims, steps[:, 0].reshape(shape))
+    variables["first_diverged_at"] = (dims, steps[:, 1].reshape(shape))
+    return xr.Dataset(variables, coords, {**attributes, "n_diverged": int(steps[:, 0].sum())})

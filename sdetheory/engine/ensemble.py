@@ -2,7 +2,8 @@
 
 A path's numbers depend on (seed, path) alone and a block begins at a multiple of the program's lanes, so chunks of blocks may
 run anywhere. What a chunk leaves is the saved values of its paths, or count, mean and squared deviations a block, which are
-merged in block order: the result is the same to the bit for every number of threads and every chunk size.
+merged in block order: the result is the same to the bit for every number of threads and every chunk size, and where nothing is
+kept path by path the memory is that of the chunks at work.
 """
 
 from __future__ import annotations
@@ -31,8 +32,6 @@ from .plan import Plan
 
 __all__ = ["Chunk", "merge_moments", "run_ensemble", "thread_count"]
 
-SAVED_NUMBERS = 2**17  # of a block between two visits to Python: what is saved stays in the second cache
-
 _MOMENTS, _PUT = (Kernel(name, signature, module="sdetheory.engine.driver")
                   for name, signature in (("block_moments", MOMENTS), ("put_away", PUT)))
 
@@ -42,12 +41,13 @@ class Chunk:
     """What consecutive blocks leave.
 
     `values` holds for each observable its numbers (paths, saves, rows); or it is one array of moments, (segments, saves,
-    rows of all observables, 3), in path order. `diverged_at` has one number per path.
+    rows of all observables, 3), in path order. `divergence` has the step at which each path diverged, infinite for none, (paths,);
+    or how many did in each cell, and the first step, (cells, 2).
     """
 
     first_block: int
     values: tuple[NDArray[np.float64], ...]
-    diverged_at: NDArray[np.float64]
+    divergence: NDArray[np.float64]
 
 
 def thread_count(n_threads: int | None = None) -> int:
@@ -71,7 +71,7 @@ def run_chunk(plan: Plan, first_block: int, last_block: int, home: int,
     program, saves, width = plan.program, plan.save_steps.size, plan.program.width
     first, last = first_block * plan.block_paths, min(last_block * plan.block_paths, plan.n_paths)
     diverged = np.empty(last - first)
-    group = min(saves, max(1, SAVED_NUMBERS // (width * plan.block_paths)))
+    group = plan.saves_together()
     groups = [(at, min(at + group, saves)) for at in range(0, saves, group)]
     if not plan.keep_paths:
         values: tuple[NDArray[np.float64], ...] = ()
@@ -108,7 +108,15 @@ def run_chunk(plan: Plan, first_block: int, last_block: int, home: int,
             diverged[here] = work.D[:n]
             if ahead:
                 work.close()
-    return Chunk(first_block, values if plan.keep_paths else (moments,), diverged)
+    return Chunk(first_block, values if plan.keep_paths else (moments,),
+                 diverged if plan.keep_diverged_at else _by_cell(plan, first_block, last_block, diverged))
+
+
+def _by_cell(plan: Plan, first_block: int, last_block: int, diverged: NDArray[np.float64]) -> NDArray[np.float64]:
+    """How many paths of each cell diverged, and the first step at which one did, (cells, 2)."""
+    first = first_block * plan.block_paths
+    begins = [max(cell * plan.cell_paths - first, 0) for cell in plan.cells(first_block, last_block)]
+    return np.stack([np.add.reduceat(np.isfinite(diverged), begins, dtype=np.float64), np.minimum.reduceat(diverged, begins)], axis=1)
 
 
 def _one_blas_thread(plan: Plan) -> AbstractContextManager[Any]:
@@ -116,17 +124,36 @@ def _one_blas_thread(plan: Plan) -> AbstractContextManager[Any]:
     return threadpool_limits(1, user_api="blas") if plan.program.fixed_lanes else nullcontext()
 
 
-def merge_moments(moments: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Merge count, mean and squared deviations over the first axis, in its order. Shape (blocks, …, 3) → (…, 3)."""
-    total = moments[0].copy()
-    for part in moments[1:]:
-        n, m = total[..., 0], part[..., 0]
-        both = np.maximum(n + m, 1.0)
-        delta = part[..., 1] - total[..., 1]
-        total[..., 2] += part[..., 2] + delta**2 * n * m / both
-        total[..., 1] += delta * m / both
-        total[..., 0] = n + m
-    return total
+def merge_moments(total: NDArray[np.float64], part: NDArray[np.float64]) -> None:
+    """Merge count, mean and squared deviations (…, 3) of further paths into those of the paths before them."""
+    n, m = total[..., 0], part[..., 0]
+    both = np.maximum(n + m, 1.0)
+    delta = part[..., 1] - total[..., 1]
+    total[..., 2] += part[..., 2] + delta**2 * n * m / both
+    total[..., 1] += delta * m / both
+    total[..., 0] = n + m
+
+
+class _Moments:
+    """The moments of each cell, (cells, saves, rows, 3), of chunks that come in any order and are merged in theirs."""
+
+    def __init__(self, plan: Plan) -> None:
+        self.plan, self._next, self._waiting = plan, 0, dict[int, tuple[int, NDArray[np.float64]]]()
+        self.total = np.zeros((plan.n_paths // plan.cell_paths, plan.save_steps.size, plan.program.width, 3))
+
+    def put(self, first_block: int, last_block: int, moments: NDArray[np.float64]) -> None:
+        """Take the moments (segments, saves, rows, 3) of the blocks first_block … last_block − 1."""
+        self._waiting[first_block] = last_block, moments
+        while self._next in self._waiting:
+            first, (last, parts) = self._next, self._waiting.pop(self._next)
+            places = ((cell, block * self.plan.block_paths + lane) for block in range(first, last)
+                      for cell, lane, _ in self.plan.segments(block))
+            for (cell, path), part in zip(places, parts, strict=True):
+                if path == cell * self.plan.cell_paths:
+                    self.total[cell] = part
+                else:
+                    merge_moments(self.total[cell], part)
+            self._next = last
 
 
 def run_ensemble(plan: Plan, *, executor: Executor | None = None, n_threads: int | None = None, chunk_size: int | None = None,
@@ -138,7 +165,8 @@ def run_ensemble(plan: Plan, *, executor: Executor | None = None, n_threads: int
     -------
     values : tuple of arrays
         For each observable (paths, saves, rows); or, where no paths are kept, one array of moments (cells, saves, rows, 3).
-    diverged_at : (paths,) array
+    divergence : (paths,) or (cells, 2) array
+        As of a `Chunk`.
     """
     if executor is not None and not isinstance(executor, Executor):
         raise TypeError(f"executor: expected a concurrent.futures.Executor or None, got {executor!r}; give e.g. "
@@ -150,17 +178,26 @@ def run_ensemble(plan: Plan, *, executor: Executor | None = None, n_threads: int
     store = Checkpoint(Path(checkpoint).expanduser(), plan, blocks) if checkpoint is not None else None
     into = tuple(np.empty((plan.n_paths, plan.save_steps.size, o.rows)) for o in plan.program.observables) \
         if plan.keep_paths else None
-    diverged, moments = np.empty(plan.n_paths), {}
+    moments, ends = _Moments(plan) if into is None else None, dict(ranges)
+    divergence = np.empty(plan.n_paths) if plan.keep_diverged_at else \
+        np.tile([0.0, np.inf], (plan.n_paths // plan.cell_paths, 1))
 
-    def put(chunk: Chunk) -> None:
-        here = slice(chunk.first_block * plan.block_paths, chunk.first_block * plan.block_paths + chunk.diverged_at.size)
-        diverged[here] = chunk.diverged_at
-        if into is None:
-            moments[chunk.first_block] = chunk.values[0]
-            return
-        for array, part in zip(into, chunk.values, strict=True):
-            if not np.may_share_memory(array, part):  # a chunk of this process has written there already
-                array[here] = part
+    def put(chunk: Chunk) -> int:
+        first, last = chunk.first_block, ends[chunk.first_block]
+        here = slice(first * plan.block_paths, first * plan.block_paths + plan.paths(first, last))
+        if plan.keep_diverged_at:
+            divergence[here] = chunk.divergence
+        else:
+            cells = plan.cells(first, last)
+            divergence[cells.start:cells.stop, 0] += chunk.divergence[:, 0]
+            np.minimum(divergence[cells.start:cells.stop, 1], chunk.divergence[:, 1], out=divergence[cells.start:cells.stop, 1])
+        if moments is not None:
+            moments.put(first, last, chunk.values[0])
+        else:
+            for array, part in zip(into or (), chunk.values, strict=True):
+                if not np.may_share_memory(array, part):  # a chunk of this process has written there already
+                    array[here] = part
+        return here.stop - here.start
 
     todo, done = [], 0
     for first, last in ranges:
@@ -168,23 +205,15 @@ def run_ensemble(plan: Plan, *, executor: Executor | None = None, n_threads: int
         if found is None:
             todo.append((first, last))
         else:
-            put(Chunk(first, *found))
-            done += found[1].size
+            done += put(Chunk(first, *found))
     with _bar(progress, plan, done) as bar:
         if todo:
             bar.say("compiling")
             plan.program.build()
             bar.say("")
         for chunk in _run(plan, todo, executor, workers, into, store):
-            put(chunk)
-            bar.done(chunk.diverged_at.size)
-    if into is not None:
-        return into, diverged
-    parts: list[list[NDArray[np.float64]]] = [[] for _ in range(plan.n_paths // plan.cell_paths)]
-    cells = (cell for block in range(plan.n_blocks) for cell, _, _ in plan.segments(block))
-    for cell, part in zip(cells, (part for first, _ in ranges for part in moments[first]), strict=True):
-        parts[cell].append(part)
-    return (np.stack([merge_moments(np.stack(part)) for part in parts]),), diverged
+            bar.done(put(chunk))
+    return (moments.total,) if moments is not None else into or (), divergence
 
 
 def _runs_in(executor: Executor | None) -> bool:
@@ -201,7 +230,7 @@ def _run(plan: Plan, todo: list[tuple[int, int]], executor: Executor | None, wor
     """Every chunk, saved as soon as it is there."""
     def save(chunk: Chunk) -> None:
         if store is not None:
-            store.save(chunk.first_block, chunk.values, chunk.diverged_at)
+            store.save(chunk.first_block, chunk.values, chunk.divergence)
 
     if executor is None:
         yield from _run_in_threads(plan, todo, workers, into, save)

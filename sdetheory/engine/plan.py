@@ -15,6 +15,8 @@ __all__ = ["Plan"]
 
 # numbers that a chunk takes a step further: some milliseconds, beside which its fixed cost is small, and half a second
 CHUNK_WORK, LARGEST_CHUNK_WORK = 2**22, 2**28
+LARGEST_CHUNK = 2**22  # paths: what a chunk knows of each of them, a step at which it diverged, takes 32 MiB
+SAVED_NUMBERS = 2**17  # of a block between two visits to Python: what is saved stays in the second cache
 
 
 @dataclass(frozen=True)
@@ -23,6 +25,7 @@ class Plan:
 
     `n_paths` counts the paths of all cells of a sweep, `cell_paths` those of one. `start(first_path, n)` gives the
     starting states of n paths, shape (rows, n); `per_path(first_path, n)` the swept parameters, shape (parameters, n).
+    `keep_paths` and `keep_diverged_at`: whether what is saved, and the step at which a path diverged, are kept path by path.
     `seed` says where the keys come from, for people.
     """
 
@@ -39,6 +42,7 @@ class Plan:
     dt: float
     substeps: int
     keep_paths: bool
+    keep_diverged_at: bool
     single: bool
     seed: str = ""
 
@@ -59,13 +63,26 @@ class Plan:
         return [(cell, max(cell * self.cell_paths, path) - path, min((cell + 1) * self.cell_paths, stop) - path)
                 for cell in cells]
 
+    def cells(self, first_block: int, last_block: int) -> range:
+        """The cells that these blocks touch."""
+        first, last = first_block * self.block_paths, min(last_block * self.block_paths, self.n_paths)
+        return range(first // self.cell_paths, (last - 1) // self.cell_paths + 1)
+
+    def paths(self, first_block: int, last_block: int) -> int:
+        """How many paths these blocks hold."""
+        return min(last_block * self.block_paths, self.n_paths) - first_block * self.block_paths
+
+    def saves_together(self) -> int:
+        """Saves that a block keeps before they are put away."""
+        return min(self.save_steps.size, max(1, SAVED_NUMBERS // (self.program.width * self.block_paths)))
+
     def blocks_per_chunk(self, chunk_size: int | None = None) -> int:
         """Blocks that are run, and kept in a checkpoint, together: by their work, not by the cores that happen to be there."""
         if chunk_size is not None:
             return max(1, chunk_size // self.block_paths)
         steps = int(self.save_steps[-1]) - self.program.first_step
         work = self.block_paths * (self.program.rows + 1) * max(1, steps)
-        large = min(self.n_blocks // 64, LARGEST_CHUNK_WORK // work)
+        large = min(self.n_blocks // 64, LARGEST_CHUNK_WORK // work, LARGEST_CHUNK // self.block_paths)
         return max(1, min(max(CHUNK_WORK // work, large), self.n_blocks // 16))
 
     def batch(self) -> int:
@@ -78,6 +95,7 @@ class Plan:
 
     def fingerprint(self) -> str:
         """A hash of everything that decides the numbers, the chunks' borders aside."""
+        lanes = self.block_paths if self.program.fixed_lanes or not self.keep_paths else 0
         return fingerprint([self.program.fingerprint(), self.n_paths, self.cell_paths, self.start, self.per_path, self.schedules,
                             self.save_steps, self.keys, self.scales, self.t0, self.dt, self.substeps, self.keep_paths,
-                            self.block_paths if self.program.fixed_lanes or not self.keep_paths else 0, self.single])
+                            self.keep_diverged_at, lanes, self.single])

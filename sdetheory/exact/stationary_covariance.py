@@ -44,7 +44,7 @@ def svag_stationary_covariance(hessian: ArrayLike, noise_covariance: ArrayLike, 
     array([[2.]])
     """
     A, Sigma = _matrices(hessian, noise_covariance)
-    step = number("lr", lr, above=0.0) / integer("amplification", amplification, at_least=1, remedy="l = 1 is SGD")
+    step = number("lr", lr, above=0.0) / integer("amplification", amplification, at_least=1, at_most=2**53, remedy="l = 1 is SGD")
     M = np.eye(len(A)) - step * A
     radius = np.abs(np.linalg.eigvals(M)).max()
     if radius >= 1.0:

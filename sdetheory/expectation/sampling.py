@@ -163,7 +163,7 @@ class Sampler:
                     save_steps=np.array([n_steps], dtype=np.int64),
                     keys=program.keys(seeds),
                     scales=(math.sqrt(dt / self.normals_per_step), math.sqrt(dt)) if clocked else (1.0, 1.0),
-                    t0=self.t0, dt=dt, substeps=1, keep_paths=keep_paths, single=False)
+                    t0=self.t0, dt=dt, substeps=1, keep_paths=keep_paths, keep_diverged_at=False, single=False)
 
 
 @dataclass(frozen=True)

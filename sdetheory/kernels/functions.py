@@ -8,13 +8,15 @@ from __future__ import annotations
 
 import hashlib
 import inspect
+import io
 import pickle
 import types
 from collections.abc import Callable, Iterator
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import Any
 
 import numpy as np
+import sympy
 
 __all__ = ["CompiledLater", "block_function", "fingerprint", "lane_function", "python_of"]
 
@@ -185,9 +187,52 @@ def _parts_of_object(value: Any, seen: dict[int, Any]) -> Iterator[bytes]:
     else:
         yield from _parts(type(value), seen)
         try:
-            yield pickle.dumps(value, protocol=5)
+            yield _content(value, seen)
         except Exception as error:
             raise TypeError(f"fingerprint: expected something a hash can stand for, got {value!r} ({error})") from None
+
+
+def _content(value: Any, seen: dict[int, Any]) -> bytes:
+    file = io.BytesIO()
+    _Content(file, seen).dump(value)
+    return file.getvalue()
+
+
+class _Content(pickle.Pickler):
+    """Writes what an object is made of, to be hashed and never read: functions and classes by what they do, not by their names.
+
+    What a property of this library has computed and kept is left out: it follows from the rest, and may not have been asked for.
+    A SymPy `Dummy` is told from others by its name and its place, since its number is another one in every process.
+    """
+
+    def __init__(self, file: io.BytesIO, seen: dict[int, Any]) -> None:
+        super().__init__(file, protocol=5)
+        self._seen, self._dummies = seen, dict[Any, int]()
+
+    def reducer_override(self, obj: Any) -> Any:
+        """Something else than what pickle would write."""
+        if isinstance(obj, types.FunctionType | CompiledLater) or (isinstance(obj, type) and not _is_installed(obj.__module__)):
+            digest = hashlib.sha256()
+            for part in _parts(obj, self._seen):
+                digest.update(len(part).to_bytes(8, "little") + part)
+            return str, (digest.hexdigest(),)
+        if isinstance(obj, sympy.Dummy):
+            place = self._dummies.setdefault(obj, len(self._dummies))
+            return str, (f"Dummy {obj.name} {place} {sorted(obj.assumptions0.items())}",)
+        kind: Any = type(obj)
+        kept = _kept_by_properties(kind) & vars(obj).keys() if hasattr(obj, "__dict__") else ()
+        if not kept:
+            return NotImplemented
+        function, arguments, state, *rest = obj.__reduce_ex__(5)
+        return function, arguments, {name: item for name, item in state.items() if name not in kept}, *rest
+
+
+@lru_cache
+def _kept_by_properties(kind: type) -> frozenset[str]:
+    """Names under which objects of a class of this library keep what its own properties have computed."""
+    found = {name: attribute for base in reversed(kind.__mro__) for name, attribute in vars(base).items()}
+    return frozenset(name for name, attribute in found.items() if isinstance(attribute, cached_property)
+                     and kind.__module__.startswith("sdetheory.") and attribute.func.__module__.startswith("sdetheory."))
 
 
 def _is_installed(module: str) -> bool:

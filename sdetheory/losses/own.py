@@ -58,7 +58,7 @@ class OwnLoss(FormulaLoss):
         graph = traced(formula)
         if graph.kind == "row":
             raise ValueError(f"formula: expected one number, got one for each weight from {self._shown_as}; sum with total(x)")
-        self.__dict__["value_graph"] = graph
+        self._value_graph = graph
         for weights in (np.ones(self.dim), np.ones((2, self.dim))):  # arrays that the formula brings must fit
             try:
                 with np.errstate(all="ignore"):
@@ -67,7 +67,7 @@ class OwnLoss(FormulaLoss):
                 if str(error).startswith("formula:"):
                     raise
                 raise ValueError(f"dim: expected one that the arrays in the formula fit, got {self.dim} ({error})") from None
-        self.__dict__["gradient_graph"] = gradient_of(graph, self.dim)
+        self._gradient_graph = gradient_of(graph, self.dim)
 
     def _take_expression(self, expression: sympy.Expr, symbols: Any, dim: int | None) -> None:
         if symbols is None:
@@ -80,8 +80,18 @@ class OwnLoss(FormulaLoss):
         real = [sympy.Dummy(s.name, real=True) for s in names]  # weights are real, whatever the symbols are
         given = sympy.sympify(expression).xreplace(dict(zip(names, real, strict=True)))
         self.expression, self.symbols, self._shown_as, self.dim = given, real, str(expression), len(names)
-        self.__dict__["value_graph"] = graph_of(given, real)
-        self.__dict__["gradient_graph"] = joined(*(graph_of(given.diff(s), real) for s in real))
+        self._value_graph = graph_of(given, real)
+        self._gradient_graph = joined(*(graph_of(given.diff(s), real) for s in real))
+
+    @property
+    def value_graph(self) -> Node:  # type: ignore[override]
+        """The operations of L."""
+        return self._value_graph
+
+    @property
+    def gradient_graph(self) -> Node:  # type: ignore[override]
+        """The operations of ∇L."""
+        return self._gradient_graph
 
     def symbolic(self, w: Sequence[sympy.Expr]) -> sympy.Expr:
         """L as an expression in the d symbols `w`."""

@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from ..hypotheses import require
-from ..validation import explain_construction, number
+from ..validation import explain_construction, finite_array, number
 from .schedule import Schedule
 from .standard import StepDecay
 
@@ -27,17 +27,38 @@ __all__ = ["TEXP", "BufferCorrection", "one_minus_larger_root"]
 
 
 def one_minus_larger_root(intrinsic_lr: ArrayLike, momentum: ArrayLike) -> NDArray[np.float64]:
-    r"""1 − z1 of z² − (1+μ−x)z + μ, nan where it is not real and positive (EXP-7); no digits are lost for small x.
+    r"""1 − z1 of z² − (1+μ−x)z + μ, nan where z1 is not real and positive (EXP-7); no digits are lost for small x.
 
     (1−z1)(1−z2) = x and (1−z1) + (1−z2) = 1−μ+x; the discriminant is ((1−√μ)²−x)((1+√μ)²−x).
+
+    Parameters
+    ----------
+    intrinsic_lr : array_like
+        x = ηλ ≥ 0.
+    momentum : array_like
+        μ in [0, 1), of a shape that goes with it.
+
+    Raises
+    ------
+    ValueError
+        Outside these: for μ ≥ 1 or x < 0 the roots are those of no descent with weight decay.
 
     >>> round(float(one_minus_larger_root(0.1 * 5e-4, 0.9)), 10)
     0.0005022716
     """
-    x, root_mu = np.asarray(intrinsic_lr, dtype=np.float64), np.sqrt(np.asarray(momentum, dtype=np.float64))
+    x, mu = finite_array("intrinsic_lr", intrinsic_lr), finite_array("momentum", momentum)
+    for name, values, wanted, bad in (("intrinsic_lr", x, ">= 0", x < 0), ("momentum", mu, ">= 0 and < 1", (mu < 0) | (mu >= 1))):
+        if bad.any():
+            raise ValueError(f"{name}: expected numbers {wanted}, got {float(values[bad].ravel()[0])!r}")
+    try:
+        np.broadcast_shapes(x.shape, mu.shape)
+    except ValueError:
+        raise ValueError(f"intrinsic_lr, momentum: expected shapes that go together, got {x.shape} and {mu.shape}") from None
+    root_mu = np.sqrt(mu)
     below, above = (1 - root_mu) ** 2 - x, (1 + root_mu) ** 2 - x
     discriminant = np.where(below >= 0, below * above, np.nan)
-    return 2 * x / ((1 - root_mu**2 + x) + np.sqrt(discriminant))
+    gap = 2 * x / ((1 - root_mu**2 + x) + np.sqrt(discriminant))
+    return np.where(gap < 1, gap, np.nan)
 
 
 class BufferCorrection(NamedTuple):

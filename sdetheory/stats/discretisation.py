@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from ..validation import number
-from .estimates import Estimate, mean_estimate
+from .estimates import Estimate, checked_estimate, mean_estimate, paths_first
 
 __all__ = ["bias_from_difference", "step_halving"]
 
@@ -27,10 +27,18 @@ def bias_from_difference(fine: Estimate, difference: Estimate, order: float, *, 
     >>> bias_from_difference(Estimate(1.0, 0.01, n=100), Estimate(0.02, 0.001, n=100), order=1)
     <1.000 ± 0.01, bias <= 0.025 ± 0.0013, n = 100>
     """
-    scale = number("safety", safety, at_least=1) / (2 ** number("order", order, above=0) - 1)
+    fine, difference = checked_estimate("fine", fine), checked_estimate("difference", difference)
+    _of_one_shape(fine=fine.value, difference=difference.value)
+    scale = number("safety", safety, at_least=1) / (2 ** number("order", order, at_least=1e-6, at_most=1000) - 1)
     return Estimate(fine.value, fine.stderr, np.abs(difference.value) * scale + np.asarray(fine.bias_bound),
                     _fewest(fine, difference), np.asarray(difference.stderr) * scale,
                     np.maximum(fine.excluded, difference.excluded), order)
+
+
+def _of_one_shape(**arrays: ArrayLike) -> None:
+    (first, a), (second, b) = arrays.items()
+    if np.shape(a) != np.shape(b):
+        raise ValueError(f"{first}, {second}: expected the same points in both, got shapes {np.shape(a)} and {np.shape(b)}")
 
 
 def _fewest(a: Estimate, b: Estimate) -> int | NDArray[np.int64] | None:
@@ -68,11 +76,13 @@ def step_halving(coarse: Estimate | ArrayLike, fine: Estimate | ArrayLike, order
         if isinstance(coarse, Estimate) or isinstance(fine, Estimate):
             raise TypeError("coupled: expected paired samples of shape (paths,), got estimates; pass the samples, or "
                             "the estimate of their paired difference to bias_from_difference")
-        a, b = np.asarray(coarse, dtype=float), np.asarray(fine, dtype=float)
+        a, b = paths_first("coarse", coarse), paths_first("fine", fine)
         if a.shape != b.shape:
             raise ValueError(f"coupled: expected samples on the same paths, got shapes {a.shape} and {b.shape}")
         return bias_from_difference(mean_estimate(b), mean_estimate(a - b), order, safety=safety)
-    at_2h, at_h = (e if isinstance(e, Estimate) else mean_estimate(e) for e in (coarse, fine))
+    at_2h, at_h = (e if isinstance(e, Estimate) else mean_estimate(paths_first(name, e))
+                   for name, e in (("coarse", coarse), ("fine", fine)))
+    _of_one_shape(coarse=at_2h.value, fine=at_h.value)
     apart = Estimate(np.asarray(at_2h.value) - at_h.value, np.hypot(at_2h.stderr, at_h.stderr),
                      n=_fewest(at_2h, at_h), excluded=np.maximum(at_2h.excluded, at_h.excluded))
     return bias_from_difference(at_h, apart, order, safety=safety)

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import scipy
 
 from ..validation import number
-from .estimates import Estimate, critical_value
+from .estimates import Estimate, checked_estimate, critical_value
 
 __all__ = ["Equivalence", "equivalence", "equivalence_power", "paths_needed", "smallest_detectable"]
 
@@ -57,6 +57,7 @@ def equivalence(estimate: Estimate, target: float, delta: float, alpha: float = 
     """
     delta = number("delta", delta, above=0)
     alpha = number("alpha", alpha, above=0, below=0.5)
+    estimate = checked_estimate("estimate", estimate, scalar=True)
     difference = float(estimate.value) - number("target", target)
     stderr = number("stderr", estimate.stderr, above=0, remedy="an exact value needs no test")
     room = delta - float(estimate.bias_bound) - abs(difference)
@@ -69,12 +70,13 @@ def equivalence(estimate: Estimate, target: float, delta: float, alpha: float = 
 
 def equivalence_power(stderr: float, delta: float, alpha: float = 0.05, *, effect: float = 0.0,
                       n: int | None = None) -> float:
-    """Return the probability to show equivalence within `delta` where the true difference is `effect`.
+    """Return the probability to show equivalence within `delta` where the true difference is `effect`; alpha < 1/2, n >= 2.
 
     >>> round(equivalence_power(0.3, 1.0), 3)
     0.909
     """
-    room = delta - _one_sided(alpha, n) * stderr
+    stderr, delta, effect = number("stderr", stderr, above=0), number("delta", delta), number("effect", effect)
+    room = delta - _one_sided(number("alpha", alpha, above=0, below=0.5), n) * stderr
     if room <= 0:
         return 0.0
     return float(scipy.special.ndtr((room - effect) / stderr) - scipy.special.ndtr((-room - effect) / stderr))
@@ -98,8 +100,13 @@ def paths_needed(std: float, resolution: float, alpha: float, *, bias_bound: flo
     >>> paths_needed(1.0, 0.01, 0.05)
     38415
     """
+    bias_bound = number("bias_bound", bias_bound, at_least=0)
     room = number("resolution", resolution, above=0) - bias_bound
     if room <= 0:
         raise ValueError(f"resolution: expected more than the bias bound {bias_bound!r}, got {resolution!r}; "
                          "use a smaller step")
-    return max(2, math.ceil((float(critical_value(alpha)) * number("std", std, at_least=0) / room) ** 2))
+    factor = float(critical_value(alpha)) * number("std", std, at_least=0) / room
+    if factor > 1e150:
+        raise ValueError(f"resolution: expected one that some number of paths reaches, got {resolution!r} for a standard deviation of "
+                         f"{std!r}")
+    return max(2, math.ceil(factor**2))

@@ -10,29 +10,35 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import scipy
 from numpy.typing import ArrayLike, NDArray
 
-from ..validation import explain_construction, explained, integer
+from ..validation import explain_construction, explained, finite_array, integer, number
 
-__all__ = ["Estimate", "critical_value", "from_moments", "from_points", "mean_estimate"]
+__all__ = ["Estimate", "checked_estimate", "critical_value", "from_moments", "from_points", "mean_estimate", "paths_first"]
 
 Values = NDArray[np.float64]
 
 
 def critical_value(alpha: float, n: ArrayLike | None = None) -> float | Values:
-    """Return the two-sided critical value: normal for `n` None, Student's t with n - 1 degrees of freedom otherwise.
+    """Return the two-sided critical value: normal for `n` None, Student's t with n - 1 degrees of freedom otherwise, n >= 2.
 
     >>> round(critical_value(0.05), 3), round(critical_value(0.05, n=5), 3)
     (1.96, 2.776)
     """
-    if not 0 < alpha < 1:
-        raise ValueError(f"alpha: expected a probability strictly between 0 and 1, got {alpha!r}")
+    if not isinstance(alpha, float | int | np.number) or not 0 < alpha < 1:
+        kind = ValueError if isinstance(alpha, float | int | np.number) else TypeError
+        raise kind(f"alpha: expected a probability strictly between 0 and 1, got {alpha!r}")
     if n is None:
         return float(-scipy.special.ndtri(alpha / 2))
-    return _plain(-scipy.special.stdtrit(np.asarray(n, dtype=float) - 1, alpha / 2))
+    paths = finite_array("n", n)
+    if not (paths >= 2).all():
+        raise ValueError(f"n: expected at least 2 paths, since Student's t has n - 1 degrees of freedom, got {n!r}; leave n out "
+                         "where the standard error is known")
+    return _plain(-scipy.special.stdtrit(paths - 1, alpha / 2))
 
 
 def _plain(value: ArrayLike) -> float | Values:
@@ -43,9 +49,16 @@ def _plain(value: ArrayLike) -> float | Values:
     return array
 
 
-def _count(value: ArrayLike) -> int | NDArray[np.int64]:
-    array = np.array(value, dtype=np.int64)
-    return int(array.flat[0]) if (array == array.flat[0]).all() else array
+def _count(name: str, value: ArrayLike, shape: tuple[int, ...], at_least: int) -> int | NDArray[np.int64]:
+    """Whole numbers, one or as many as values."""
+    array = finite_array(name, value)
+    if (array < at_least).any() or (array != np.floor(array)).any():
+        why = " for a standard error" if at_least == 2 else ""
+        raise ValueError(f"{name}: expected at least {at_least} paths{why}, in whole numbers, got {value!r}")
+    if array.shape not in ((), shape) or array.size == 0:
+        raise ValueError(f"{name}: expected one number, or as many as values {shape}, got shape {array.shape}")
+    counts = array.astype(np.int64)
+    return int(counts.flat[0]) if (counts == counts.flat[0]).all() else counts
 
 
 @explain_construction
@@ -84,24 +97,24 @@ class Estimate:
     order: float | None = None
 
     def __post_init__(self) -> None:
-        value = np.asarray(self.value, dtype=float)
-        if value.ndim > 1:
+        value = finite_array("value", self.value, finite=False)
+        if value.ndim > 1 or value.size == 0:
             raise ValueError(f"value: expected a number or an array of shape (points,), got "
-                             f"shape {value.shape}; ravel it")
+                             f"shape {value.shape}; {'ravel it' if value.size else 'there is nothing to estimate'}")
         if not np.isfinite(value).all():
             raise ValueError(f"value: expected finite numbers, got {self.value!r}; "
                              f"count diverged paths with mean_estimate")
         object.__setattr__(self, "value", _plain(value))
         for name in ("stderr", "bias_bound", "bias_stderr"):
-            part = np.asarray(getattr(self, name), dtype=float)
+            part = finite_array(name, getattr(self, name), finite=False)
             if not (part >= 0).all() or np.isinf(part).any() or part.shape not in ((), value.shape):
                 raise ValueError(f"{name}: expected finite numbers >= 0, one or as many as values {value.shape}, "
                                  f"got {getattr(self, name)!r}")
             object.__setattr__(self, name, _plain(np.broadcast_to(part, value.shape)))
-        if self.n is not None and np.any(np.asarray(self.n) < 2):
-            raise ValueError(f"n: expected at least 2 paths for a standard error, got {self.n!r}")
-        object.__setattr__(self, "n", None if self.n is None else _count(self.n))
-        object.__setattr__(self, "excluded", _count(self.excluded))
+        if self.order is not None:
+            number("order", self.order, above=0)
+        object.__setattr__(self, "n", None if self.n is None else _count("n", self.n, value.shape, 2))
+        object.__setattr__(self, "excluded", _count("excluded", self.excluded, value.shape, 0))
 
     def margin(self, alpha: float) -> float | Values:
         """Return half the width of the interval that misses with probability at most alpha: t·stderr + bias."""
@@ -146,6 +159,31 @@ class Estimate:
         return f"<{text}{f', {self.excluded} diverged left out' if self.excluded else ''}>"
 
 
+def checked_estimate(name: str, value: Any, *, scalar: bool = False) -> Estimate:
+    """Return the estimate that was given, or say how to make one; `scalar` asks for a single number.
+
+    >>> checked_estimate("fine", 1.0)
+    Traceback (most recent call last):
+    TypeError: fine: expected an Estimate, got 1.0; make one: mean_estimate(samples), or Estimate(value, stderr)
+    """
+    if not isinstance(value, Estimate):
+        raise TypeError(f"{name}: expected an Estimate, got {value!r}; make one: mean_estimate(samples), or Estimate(value, stderr)")
+    if scalar and np.ndim(value.value):
+        raise ValueError(f"{name}: expected an estimate of one number, got {value!r}; take them one by one: {name}.points()")
+    return value
+
+
+def paths_first(name: str, samples: Any) -> Values:
+    """Return samples (paths, ...) as floats, paths that diverged among them."""
+    if isinstance(samples, Estimate):
+        raise TypeError(f"{name}: expected samples, one number an independent path, got an Estimate; it has its mean already")
+    array = finite_array(name, samples, finite=False)
+    if array.ndim == 0:
+        raise ValueError(f"{name}: expected one number an independent path, got the number {samples!r}; there is no error of one "
+                         "number: run more paths, or Estimate(value, stderr)")
+    return array
+
+
 @explained
 def from_moments(mean: ArrayLike, var: ArrayLike, count: ArrayLike, *, bias_bound: ArrayLike = 0.0,
                  excluded: ArrayLike = 0) -> Estimate:
@@ -154,12 +192,18 @@ def from_moments(mean: ArrayLike, var: ArrayLike, count: ArrayLike, *, bias_boun
     >>> from_moments(2.0, 4.0, 400)
     <2.00 ± 0.1, n = 400>
     """
-    counts = np.asarray(count)
+    counts, variance = finite_array("count", count), finite_array("var", var, finite=False)
     if np.any(counts < 2):
         raise ValueError(f"count: expected at least 2 paths, got {count!r}; run more paths")
-    return Estimate(_plain(mean), _plain(np.sqrt(np.asarray(var, dtype=float) / counts)), _plain(bias_bound),
-                    _count(counts),
-                    excluded=_count(excluded))
+    if not (variance >= 0).all():
+        raise ValueError(f"var: expected variances >= 0, got {var!r}; they are NaN where no path stayed finite")
+    try:
+        stderr = np.sqrt(variance / counts)
+    except ValueError:
+        raise ValueError(f"var, count: expected one number or as many as means, got shapes {variance.shape} and "
+                         f"{counts.shape}") from None
+    return Estimate(finite_array("mean", mean, finite=False), _plain(stderr), finite_array("bias_bound", bias_bound, finite=False),
+                    _count("n", counts, np.shape(mean), 2), excluded=_count("excluded", excluded, np.shape(mean), 0))
 
 
 def from_points(estimates: Iterable[Estimate]) -> Estimate:
@@ -179,7 +223,9 @@ def from_points(estimates: Iterable[Estimate]) -> Estimate:
     >>> from_points([Estimate(1.0, 0.1, n=100), Estimate([2.0, 3.0], 0.2, n=50)])
     <3 points: 1.00 ± 0.1, n = 100; ...; 3.00 ± 0.2, n = 50>
     """
-    points = [point for estimate in estimates for point in estimate.points()]
+    if not isinstance(estimates, Iterable):
+        raise TypeError(f"estimates: expected estimates, one or more, got {estimates!r}; from_points([a, b])")
+    points = [point for i, estimate in enumerate(estimates) for point in checked_estimate(f"estimates[{i}]", estimate).points()]
     if not points:
         raise ValueError("estimates: expected at least one, got none")
     if len({point.n is None for point in points}) > 1:
@@ -210,9 +256,10 @@ def mean_estimate(samples: ArrayLike, axis: int = 0, *, bias_bound: ArrayLike = 
     >>> mean_estimate([1.0, 2.0, 3.0, 4.0, float("nan")])
     <2.50 ± 0.65, n = 4, 1 diverged left out>
     """
-    x = np.moveaxis(np.asarray(samples, dtype=np.float64), integer("axis", axis), 0)
-    if x.ndim not in (1, 2):
+    x = paths_first("samples", samples)
+    if x.ndim not in (1, 2) or x.size == 0 < x.shape[0]:
         raise ValueError(f"samples: expected shape (paths,) or (paths, points), got {x.shape}")
+    x = np.moveaxis(x, integer("axis", axis, at_least=-x.ndim, at_most=x.ndim - 1), 0)
     alive = np.isfinite(x)
     count = alive.sum(axis=0)
     if np.any(count < 2):

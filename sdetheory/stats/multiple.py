@@ -23,7 +23,7 @@ def alpha_for(budget: float, n_comparisons: int, method: Literal["bonferroni", "
     5e-05
     """
     budget = number("budget", budget, above=0, below=1)
-    m = integer("n_comparisons", n_comparisons, at_least=1)
+    m = integer("n_comparisons", n_comparisons, at_least=1, at_most=2**53)
     if method == "bonferroni":
         return budget / m
     if method == "sidak":

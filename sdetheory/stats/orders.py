@@ -14,7 +14,7 @@ import numpy as np
 import scipy
 from numpy.typing import ArrayLike, NDArray
 
-from ..validation import finite_array
+from ..validation import finite_array, integer, number
 from .estimates import Estimate, critical_value
 
 __all__ = ["OrderFit", "fit_order", "order_from_samples"]
@@ -86,6 +86,11 @@ def fit_order(steps: ArrayLike, errors: ArrayLike, stderr: ArrayLike | None = No
     >>> fit_order(h, 3 * h**1.5, 0.01 * 3 * h**1.5)  # doctest: +ELLIPSIS
     <order 1.500 ± 0.0065, chi2 = ... on 2 (p = 1)>
     """
+    if n is not None:
+        n = integer("n", n, at_least=2)
+    tolerated_drift = number("tolerated_drift", tolerated_drift, at_least=0)
+    if stderr is not None and covariance is not None:
+        raise TypeError("stderr, covariance: expected one of them, got both; the covariance has the standard errors on its diagonal")
     h, e = finite_array("steps", steps, ndim=1), finite_array("errors", errors, ndim=1)
     if h.size != e.size or np.unique(h).size < 4 or (h <= 0).any() or (e <= 0).any():
         raise ValueError(f"steps, errors: expected at least 4 distinct steps > 0 with an error > 0 each, got {h!r}, "
@@ -95,6 +100,8 @@ def fit_order(steps: ArrayLike, errors: ArrayLike, stderr: ArrayLike | None = No
         cov = finite_array("covariance", covariance, shape=(h.size, h.size))
     else:  # equal relative errors stand for exact ones
         cov = np.diag((e if stderr is None else finite_array("stderr", stderr, shape=(h.size,))) ** 2)
+    if (np.diag(cov) < 0).any() or (stderr is not None and (np.asarray(stderr) < 0).any()):
+        raise ValueError("stderr, covariance: expected standard errors >= 0, and variances >= 0 on the diagonal, got negative ones")
     sigma = np.sqrt(np.diag(cov))
     if not exact and (e < 3 * sigma).any():
         i = int(np.argmax(sigma / e))
@@ -148,6 +155,7 @@ def order_from_samples(steps: ArrayLike, errors: ArrayLike, *, moment: float = 1
     >>> order_from_samples(h, rng.normal(size=(2000, 1)) * h**0.5 * (1 + 0.1 * rng.normal(size=(2000, 5))), moment=2)
     <order 0.501 ± 0.0018, chi2 = 0.051 on 3 (p = 1)>
     """
+    moment = number("moment", moment, above=0)
     x: NDArray[np.float64] = np.abs(finite_array("errors", errors, ndim=2)) ** moment
     if x.shape[0] < 10 * x.shape[1]:
         raise ValueError(f"errors: expected at least {10 * x.shape[1]} paths for the covariance of {x.shape[1]} steps, "

@@ -10,7 +10,7 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from .estimates import Estimate
+from .estimates import Estimate, checked_estimate, paths_first
 
 __all__ = ["jackknife", "propagate", "ratio"]
 
@@ -34,6 +34,11 @@ def propagate(f: Callable[..., ArrayLike], *estimates: Estimate) -> Estimate:
     >>> propagate(lambda x: x**2, Estimate(3.0, 0.01, n=100))
     <9.000 ± 0.06, bias <= 0.0001, n = 100>
     """
+    _function(f)
+    if not estimates:
+        raise TypeError("estimates: expected at least one Estimate to take f of, got none")
+    for i, e in enumerate(estimates):
+        checked_estimate(f"argument {i}", e)
     centre = [np.asarray(e.value) for e in estimates]
 
     def shifted(i: int, by: ArrayLike) -> NDArray[np.float64]:
@@ -76,9 +81,12 @@ def jackknife(f: Callable[..., ArrayLike], *samples: ArrayLike) -> Estimate:
     >>> jackknife(lambda m, m2: m2 - m**2, x, x**2)        # the variance, 1
     <0.955 ± 0.046, n = 1000>
     """
-    x = np.array(np.broadcast_arrays(*(np.asarray(s, dtype=np.float64) for s in samples)))
-    if x.ndim != 2:
-        raise ValueError(f"samples: expected arrays of shape (paths,), got shape {x.shape[1:]}")
+    _function(f)
+    columns = [paths_first("samples", s) for s in samples]
+    if not columns or columns[0].ndim != 1 or any(c.shape != columns[0].shape for c in columns):
+        shapes = ", ".join(str(c.shape) for c in columns) or "none"
+        raise ValueError(f"samples: expected arrays of shape (paths,), all of one length, got {shapes}; one number a path each")
+    x = np.array(columns)
     alive = np.isfinite(x).all(axis=0)
     x = x[:, alive]
     n = x.shape[1]
@@ -86,7 +94,12 @@ def jackknife(f: Callable[..., ArrayLike], *samples: ArrayLike) -> Estimate:
         raise ValueError(f"samples: expected at least 2 finite paths, got {n} of {alive.size}; run more paths")
     total = x.sum(axis=1, keepdims=True)
     left_out = np.asarray(f(*((total - x) / (n - 1))), dtype=float)
+    if left_out.shape not in ((), (n,)):
+        raise ValueError(f"f: expected a function that acts pointwise on arrays, got shape {left_out.shape} for means of shape "
+                         f"({n},)")
     whole = float(np.asarray(f(*(total[:, 0] / n)), dtype=float))
+    if not np.isfinite(whole) or not np.isfinite(left_out).all():
+        raise ValueError(f"f: expected finite values of the means, got {whole!r}; look at f there")
     return Estimate(n * whole - (n - 1) * left_out.mean(),
                     np.sqrt((n - 1) / n * ((left_out - left_out.mean()) ** 2).sum()),
                     n=n, excluded=int(alive.size - n))
@@ -101,5 +114,10 @@ def ratio(numerator: Estimate | ArrayLike, denominator: Estimate | ArrayLike) ->
     if isinstance(numerator, Estimate) and isinstance(denominator, Estimate):
         return propagate(lambda a, b: a / b, numerator, denominator)
     if isinstance(numerator, Estimate) or isinstance(denominator, Estimate):
-        raise TypeError("ratio: expected two estimates or two paired samples, got one of each")
+        raise TypeError("ratio: expected two estimates or two paired samples, got one of each; mean_estimate(samples)")
     return jackknife(lambda a, b: a / b, numerator, denominator)
+
+
+def _function(f: Callable[..., ArrayLike]) -> None:
+    if not callable(f):
+        raise TypeError(f"f: expected a function of the means, got {f!r}")

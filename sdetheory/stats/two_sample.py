@@ -17,7 +17,8 @@ import numpy as np
 import scipy
 from numpy.typing import ArrayLike, NDArray
 
-from .estimates import Estimate, mean_estimate
+from ..validation import integer, number
+from .estimates import Estimate, mean_estimate, paths_first
 from .propagation import propagate
 
 __all__ = ["Distance", "difference", "ks_distance", "quantile_estimate"]
@@ -31,6 +32,12 @@ class Distance:
     n: int
     m: int | None = None
 
+    def __post_init__(self) -> None:
+        number("statistic", self.statistic, at_least=0, at_most=1)
+        for name, size in (("n", self.n), ("m", self.m)):
+            if size is not None:
+                integer(name, size, at_least=1)
+
     @property
     def scale(self) -> float:
         """s = sqrt(1/n + 1/m)."""
@@ -38,6 +45,7 @@ class Distance:
 
     def coefficient(self, alpha: float) -> float:
         """Return c(alpha): the distance exceeds c·scale with probability at most alpha where the laws agree."""
+        alpha = number("alpha", alpha, above=0, below=1)
         constant = 2.0 if self.m is None else 2.16863
         return math.sqrt(math.log(constant / alpha) / 2)
 
@@ -47,10 +55,12 @@ class Distance:
 
     def detectable(self, alpha: float, power: float = 0.9) -> float:
         """Return a true distance that is seen with at least this power."""
+        power = number("power", power, above=0, below=1)
         return self.critical(alpha) + float(scipy.special.ndtri(power)) * self.scale / 2
 
     def power(self, alpha: float, distance: float) -> float:
         """Return a lower bound on the probability to tell apart laws at this true distance."""
+        distance = number("distance", distance, at_least=0)
         return float(scipy.special.ndtr((distance - self.critical(alpha)) / (self.scale / 2)))
 
     def __repr__(self) -> str:
@@ -59,7 +69,7 @@ class Distance:
 
 
 def _sorted(name: str, samples: ArrayLike) -> NDArray[np.float64]:
-    x = np.sort(np.asarray(samples, dtype=np.float64))
+    x = np.sort(paths_first(name, samples))
     if x.ndim != 1 or x.size < 2 or not np.isfinite(x).all():
         raise ValueError(f"{name}: expected at least 2 finite numbers of shape (paths,), "
                          f"one an independent path, "
@@ -98,7 +108,9 @@ def ks_distance(a: ArrayLike, b: ArrayLike | Callable[[NDArray[np.float64]], Arr
 
 def difference(a: Estimate | ArrayLike, b: Estimate | ArrayLike) -> Estimate:
     """Return mean(a) - mean(b) of two independent samples or estimates; for paired paths use mean_estimate(a - b)."""
-    first, second = (e if isinstance(e, Estimate) else mean_estimate(e) for e in (a, b))
+    first, second = (e if isinstance(e, Estimate) else mean_estimate(paths_first(name, e)) for name, e in (("a", a), ("b", b)))
+    if np.shape(first.value) != np.shape(second.value):
+        raise ValueError(f"a, b: expected the same points in both, got shapes {np.shape(first.value)} and {np.shape(second.value)}")
     return propagate(lambda x, y: x - y, first, second)
 
 
@@ -109,10 +121,10 @@ def quantile_estimate(samples: ArrayLike, q: float) -> Estimate:
     <5000 ± 50, n = 10001>
     """
     x = _sorted("samples", samples)
-    n = x.size
+    n, q = x.size, number("q", q, above=0, below=1)
     spread = 2 * math.sqrt(n * q * (1 - q))
     low, high = math.floor(n * q - spread), math.ceil(n * q + spread)
-    if not 0 < q < 1 or low < 0 or high > n - 1:
+    if low < 0 or high > n - 1:
         raise ValueError(f"q: expected a quantile with two binomial standard deviations "
                          f"of the {n} paths on either side, "
                          f"got {q!r}; run more paths")

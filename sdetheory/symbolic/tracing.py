@@ -176,7 +176,7 @@ def _same_numbers(function: Callable[..., Any], found: Sequence[sympy.Expr], sta
             for e, value in zip(found, values, strict=True):
                 if not np.isfinite(value):
                     continue
-                mine = e.subs(here).evalf()
+                mine = e.subs({s: here[s] for s in e.free_symbols}).evalf()
                 # 1e-9: rounding of a few hundred operations; the smallest lost branch is far above it
                 if not mine.is_number or mine.has(sympy.zoo) or not (
                         abs(complex(mine) - value) <= 1e-9 * (abs(value) + abs(complex(mine))) + 1e-12):

@@ -170,7 +170,7 @@ def train_ensemble(ensemble: Ensemble, loss: Callable[[Tensor, Tensor], Tensor],
                 ensemble.params, ensemble.fixed, *batches.at(ensemble.step, paths))
         record(last, rates["lr"][-1])
     attrs = {"seed": str(ensemble.seed.entropy), "batch_seed": str(batches.seed.entropy), "batch_size": batches.batch_size,
-             "clock": "step", "torch": torch.__version__, "sdetheory": __version__}
+             "clock": "step", "torch": str(torch.__version__), "sdetheory": __version__}
     return xr.Dataset({name: (("path", "step"), np.stack(rows, axis=1) if rows else np.empty((ensemble.n_members, 0)))
                        for name, rows in records.items()} | {"diverged_at": ("path", ensemble.diverged_at.copy())},
                       {"path": paths, "step": saved}, attrs)

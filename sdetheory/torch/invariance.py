@@ -21,6 +21,7 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
+import torch
 from torch import Tensor, nn
 
 from ..random import RNG, seed_sequence
@@ -33,6 +34,7 @@ from .scaled_loss import ScaledLoss
 __all__ = ["GroupTest", "InvarianceReport", "scale_invariance"]
 
 
+@torch.enable_grad()
 def scale_invariance(model: nn.Module, loss: Callable[..., Tensor], inputs: Tensor, targets: Any = None, *,
                      n_points: int = 2, rng: RNG = 0) -> InvarianceReport:
     """Test which groups of trained parameters a loss sees no scale of; the model itself is not touched.

@@ -49,10 +49,7 @@ class SVAG(Optimizer):
     def __init__(self, optimizer: SGD, amplification: int) -> None:
         if not isinstance(optimizer, SGD):
             raise TypeError(f"optimizer: expected torch.optim.SGD, got {type(optimizer).__name__}; SVAG is about its noise")
-        for i, group in enumerate(optimizer.param_groups):
-            if group["momentum"]:
-                raise ValueError(f"param group {group.get('name', i)!r}: expected momentum 0, got {group['momentum']}; the "
-                                 "limit of SVAG is the SDE of SGD without momentum")
+        _refuse_momentum(optimizer)
         self.amplification = integer("amplification", amplification, at_least=1)
         self.optimizer = optimizer
         super().__init__(optimizer.param_groups, optimizer.defaults)
@@ -63,8 +60,9 @@ class SVAG(Optimizer):
         self.param_groups, self.state = self.optimizer.param_groups, self.optimizer.state
 
     @torch.no_grad()
-    def step(self, closure: Callable[[], Tensor]) -> Tensor:  # type: ignore[override]
-        """One step of size lr/l on two minibatches."""
+    def step(self, closure: Callable[[], Tensor] | None = None) -> Tensor:  # type: ignore[override]
+        """One step of size lr/l on two minibatches; momentum that came in since the last one is refused."""
+        _refuse_momentum(self.optimizer)
         if not callable(closure):
             raise TypeError(f"closure: expected a function that draws a minibatch and calls backward(), got {closure!r}; SVAG "
                             "calls it twice a step")
@@ -90,6 +88,13 @@ class SVAG(Optimizer):
                 group.pop("amplification", None)
         return (losses[0] + losses[1]) / 2
 
+    def __getstate__(self) -> dict[str, Any]:
+        return {**super().__getstate__(), "optimizer": self.optimizer, "amplification": self.amplification}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        super().__setstate__(state)
+        self._share()
+
     def state_dict(self) -> dict[str, Any]:
         """That of the optimizer inside, and the amplification."""
         return {**self.optimizer.state_dict(), "amplification": self.amplification}
@@ -101,6 +106,14 @@ class SVAG(Optimizer):
                              f"got {state_dict.get('amplification')!r}")
         self.optimizer.load_state_dict({k: v for k, v in state_dict.items() if k != "amplification"})
         self._share()
+
+
+def _refuse_momentum(optimizer: SGD) -> None:
+    """Refuse groups with momentum, whoever put it there: a scheduler, `add_param_group`, `load_state_dict`."""
+    for i, group in enumerate(optimizer.param_groups):
+        if group["momentum"]:
+            raise ValueError(f"param group {group.get('name', i)!r}: expected momentum 0, got {group['momentum']}; the limit of SVAG "
+                             "is the SDE of SGD without momentum (OneCycleLR and CyclicLR bring it: cycle_momentum=False)")
 
 
 class NoisyGD(Optimizer):
@@ -125,8 +138,11 @@ class NoisyGD(Optimizer):
         self._key = stream_key(rng, "gradient noise")
         super().__init__(params, defaults)
 
+    def __getstate__(self) -> dict[str, Any]:
+        return {**super().__getstate__(), "batch_size": self.batch_size, "_key": self._key}
+
     @torch.no_grad()
-    def step(self, closure: Callable[[], Tensor]) -> Tensor:  # type: ignore[override]
+    def step(self, closure: Callable[[], Tensor] | None = None) -> Tensor:  # type: ignore[override]
         """One step on the losses of all samples."""
         if not callable(closure):
             raise TypeError(f"closure: expected a function that returns the loss of each sample, got {closure!r}")

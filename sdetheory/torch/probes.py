@@ -68,6 +68,10 @@ class Probe:
                                      remedy="one minibatch can't tell signal from noise")
         self.tolerance = number("tolerance", tolerance, above=0, below=1)
         self.measure = dict(measure or {})
+        taken = [name for name in self.measure if name in (*QUANTITIES, "loss", "step", "group", "scale_invariant")]
+        if taken:
+            raise ValueError(f"measure: expected names that the probe has not itself, got {', '.join(map(repr, taken))}; call it e.g. "
+                             f"'my_{taken[0]}'")
         self._groups, self._invariant = self._resolve(groups)
         self.n_steps, self.diverged_at = 0, None  # type: int, int | None
         self._steps: list[int] = []
@@ -174,7 +178,7 @@ class Probe:
             found[key] = ("step", np.array([row[key] for row in self._scalars], dtype=np.float64))
         attrs = {"n_minibatches": self.n_minibatches, "batch_size": self.batches.batch_size, "tolerance": self.tolerance,
                  "seed": str(self.batches.seed.entropy), "diverged_at": -1 if self.diverged_at is None else self.diverged_at,
-                 "clock": "step", "optimizer": type(self.optimizer).__name__, "torch": torch.__version__,
+                 "clock": "step", "optimizer": type(self.optimizer).__name__, "torch": str(torch.__version__),
                  "sdetheory": __version__}
         return xr.Dataset(found, {"step": self._steps, "group": list(self._groups),
                                   "scale_invariant": ("group", list(self._invariant.values()))}, attrs)

@@ -34,12 +34,17 @@ def _in_format(targets: Any, dtype: torch.dtype) -> Any:
     return targets.to(dtype) if isinstance(targets, Tensor) and targets.is_floating_point() else targets
 
 
+def _loss_in_format(loss: Callable[..., Tensor], dtype: torch.dtype) -> Callable[..., Tensor]:
+    """A loss that is a module, with weights of its own, in the format of the outputs."""
+    return copy.deepcopy(loss).to(dtype) if isinstance(loss, nn.Module) else loss
+
+
 class ScaledLoss:
     """A model in float64 with its loss as a function of its parameters, at random points near the given ones."""
 
     def __init__(self, model: nn.Module, loss: Callable[..., Tensor], inputs: Tensor, targets: Any, n_points: int,
                  draw: np.random.Generator) -> None:
-        self.model, self.loss, self.draw = model.double(), loss, draw
+        self.model, self.loss, self.draw = model.double(), _loss_in_format(loss, torch.float64), draw
         self.inputs, self.targets = inputs.detach().double(), _in_format(targets, torch.float64)
         self.known: dict[int, dict[str, Tensor]] = {}
         self.points = [self._point() for _ in range(n_points)]
@@ -56,7 +61,7 @@ class ScaledLoss:
 
     def _copy(self, dtype: torch.dtype) -> ScaledLoss:
         other = copy.copy(self)
-        other.model = copy.deepcopy(self.model).to(dtype)
+        other.model, other.loss = copy.deepcopy(self.model).to(dtype), _loss_in_format(self.loss, dtype)
         other.inputs, other.targets = self.inputs.to(dtype), _in_format(self.targets, dtype)
         return other
 

@@ -143,6 +143,19 @@ def test_no_archive_and_a_broken_one_are_refused(tmp_path):
         cifar10(tmp_path / "broken.tar.gz")
 
 
+def test_an_archive_with_one_bit_flipped_is_refused_by_name(archive, tmp_path):
+    """What holds no data is left alone: gzip's header, and the last byte of the stream, of which not all bits are taken."""
+    whole, damaged = tmp_path / "whole.tar.gz", tmp_path / "damaged.tar.gz"
+    with tarfile.open(whole, "w:gz") as tar:
+        tar.add(archive, arcname=FOLDER)
+    content = whole.read_bytes()
+    start = content.index(b"\0", 10) + 1  # behind the name that gzip keeps of the file
+    for at in [*np.linspace(start, len(content) - 10, 60).astype(int), len(content) - 8, len(content) - 1]:
+        damaged.write_bytes(content[:at] + bytes([content[at] ^ 1 << at % 8]) + content[at + 1:])
+        with pytest.raises(ValueError, match=r"damaged\.tar\.gz: expected a whole \.tar\.gz archive"):
+            cifar10(damaged)
+
+
 def test_an_augmented_image_is_a_crop_of_the_padded_one_or_of_its_mirror():
     images = torch.arange(1.0, 2 * 3 * 5 * 7 + 1).reshape(2, 3, 5, 7)
     change, p = CropAndFlip(padding=2), 2

@@ -156,3 +156,12 @@ def test_the_report_reads_as_a_line_and_as_a_table():
     found = report(mlp(64, width=16, last_layer="trained", rng=0))
     assert repr(found).startswith("<InvarianceReport: NOT scale-invariant as a whole; 2 group(s) hold 1280 of 1440")
     assert found._repr_html_().count("<tr>") == 4
+
+
+def test_a_report_is_the_same_without_gradients_and_of_a_loss_that_is_a_module_with_weights():
+    x, y = torch.arange(24.0).reshape(6, 4).sin(), torch.arange(6) % 3
+    model, weight = mlp(4, 3, width=8, norm="layer", rng=0), torch.tensor([1.0, 2.0, 0.5])
+    plain = scale_invariance(model, lambda f, t: nn.functional.cross_entropy(f, t, weight=weight.to(f.dtype)), x, y)
+    with torch.no_grad():
+        found = scale_invariance(model, nn.CrossEntropyLoss(weight=weight), x, y)
+    assert found == plain and found.whole.invariant and weight.dtype == torch.float32

@@ -1,5 +1,7 @@
 """SVAG has mean ∇L and covariance lΣ over all pairs of samples; noisy GD has the covariance of minibatches."""
 
+import copy
+import pickle
 from itertools import product
 
 import numpy as np
@@ -8,7 +10,7 @@ import torch
 from scipy import stats
 from torch.nn.functional import cross_entropy
 from torch.optim import SGD
-from torch.optim.lr_scheduler import LambdaLR
+from torch.optim.lr_scheduler import CyclicLR, LambdaLR, OneCycleLR
 
 from sdetheory.torch.data import teacher_student
 from sdetheory.torch.nets import mlp
@@ -122,3 +124,46 @@ def test_noisy_gd_resumes_with_the_noise_of_the_step():
     second.load_state_dict(first.state_dict())
     steps(halves, second, 3)
     assert torch.equal(through, halves)
+
+
+@pytest.mark.parametrize("bring", [
+    lambda o: OneCycleLR(o, 0.1, total_steps=10), lambda o: CyclicLR(o, 0.01, 0.1),
+    lambda o: o.add_param_group({"params": [one_weight()], "momentum": 0.9}),
+    lambda o: o.load_state_dict({**o.state_dict(), "param_groups": [{**g, "momentum": 0.9} for g in o.state_dict()["param_groups"]]}),
+], ids=["OneCycleLR", "CyclicLR", "add_param_group", "load_state_dict"])
+def test_svag_refuses_momentum_wherever_it_comes_from(bring):
+    w = one_weight()
+    optimizer = SVAG(SGD([w], lr=0.1), 2)
+    bring(optimizer)
+    with pytest.raises(ValueError, match="expected momentum 0, got 0..*cycle_momentum=False"):
+        optimizer.step(lambda: w.square().sum())
+    assert torch.equal(w, one_weight())
+
+
+@pytest.mark.parametrize("copied", [copy.deepcopy, lambda pair: pickle.loads(pickle.dumps(pair))], ids=["deepcopy", "pickle"])
+@pytest.mark.parametrize("make", [lambda w: SVAG(SGD([w], lr=0.1, weight_decay=0.1), 3),
+                                  lambda w: NoisyGD([w], 0.1, batch_size=2, rng=5)], ids=["SVAG", "NoisyGD"])
+def test_a_copy_of_an_optimizer_steps_to_the_same_bits(make, copied):
+    def steps(w, optimizer, n):
+        for _ in range(n):
+            def closure():
+                losses = (GRADIENTS @ w).square()
+                if isinstance(optimizer, SVAG):
+                    losses.mean().backward()
+                    return losses.mean()
+                return losses
+            optimizer.step(closure)
+
+    w = one_weight()
+    optimizer = make(w)
+    steps(w, optimizer, 2)
+    other, twin = copied((w, optimizer))
+    steps(w, optimizer, 2)
+    steps(other, twin, 2)
+    assert other is not w and torch.equal(w, other)
+
+
+def test_a_step_without_a_closure_says_what_is_missing():
+    for optimizer in (SVAG(SGD([one_weight()], lr=0.1), 2), NoisyGD([one_weight()], 0.1, batch_size=2, rng=0)):
+        with pytest.raises(TypeError, match="closure: expected a function"):
+            optimizer.step()

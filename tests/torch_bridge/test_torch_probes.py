@@ -241,3 +241,15 @@ def test_one_minibatch_and_unknown_names_are_refused():
         Probe(model, optimizer, cross_entropy, batches, groups={"mine": ["x.weight"]})
     with pytest.raises(ValueError, match="at least 2 minibatches"):
         gradient_moments(model, cross_entropy, [batches[0]], {"all": [model.head.weight]})
+
+
+@pytest.mark.parametrize("name", ["norm", "loss", "step"])
+def test_a_measure_does_not_replace_what_the_probe_records_itself(name):
+    model = net()
+    with pytest.raises(ValueError, match=f"measure: expected names that the probe has not itself, got '{name}'"):
+        Probe(model, torch.optim.SGD(model.parameters(), lr=0.1), cross_entropy, DATA.minibatches(16, rng=2), measure={name: float})
+
+
+def test_the_attributes_of_a_record_can_be_written_to_any_file():
+    _, probe, _ = watched(2)
+    assert {type(value) for value in probe.dataset().attrs.values()} <= {str, int, float}
