@@ -8,7 +8,6 @@ fail. No clock.
 """
 
 import numpy as np
-from matplotlib.patches import Circle
 
 import sdetheory as sdt
 from sdetheory import Claim, Exact, Quantity
@@ -91,6 +90,8 @@ def broken(trial):
 
 def figure(trial, left, right):
     """Left: noise along a ray, tangent and shrinking. Right: what is left of the two statements, loss by loss."""
+    from matplotlib.patches import Circle
+
     plane = sdt.losses.FiniteSum([RayleighQuotient(a) for a in ([2.0, 0.0], [0.0, 1.0], [-1.0, 0.5])])
     for radius in (1.0, 2.0, 3.0):
         left.add_patch(Circle((0, 0), radius, fill=False, color="0.75", lw=0.8))
