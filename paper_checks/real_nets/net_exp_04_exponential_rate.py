@@ -99,7 +99,7 @@ claim = Claim(
               r"rounding; $\tilde w_t=(1-\eta\lambda)^{-t}w_t$. In float32 they part $2^{29}$ times as far.",
     setup=rf"torch.optim.SGD for {STEPS} steps of batch 16 on the digits: MLPs of two hidden layers of 32 ($\eta=0.1$, "
           r"$\lambda=0.05$) and CNNs of 8 and 16 channels ($\eta=0.01$)",
-    bias_source="roundings a step, times the measured response of the run to a relative change of 1e-8 of everything given",
+    bias_source="roundings a step, times the measured response of the run to a relative change of 1e-12 of everything given",
     proof=exp_lr.exponential_lr_without_momentum,
     quantities=QUANTITIES, measure=measure, broken=broken, figure=figure,
     control=r"an exponent off by one, $\tilde\eta_t=\eta(1-\eta\lambda)^{-2t}$; and the gap, were it such a slip, is the "

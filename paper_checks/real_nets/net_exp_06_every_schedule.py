@@ -96,7 +96,7 @@ claim = Claim(
               r"decay at $\tilde\eta_t=P_tP_{t+1}\eta_t$ from the same weights and buffer; $\tilde w_t=P_tw_t$.",
     setup=rf"torch.optim.SGD for {STEPS} steps of batch 16 on the digits, in float64, MLPs of two hidden layers of 32 and "
           r"CNNs of 8 and 16 channels, $\mu=0.8$ (random in $[0,0.7]$ where the schedule is), from a random buffer",
-    bias_source="roundings a step, times the measured response of the run to a relative change of 1e-8 of everything given",
+    bias_source="roundings a step, times the measured response of the run to a relative change of 1e-12 of everything given",
     proof=[exp_lr.alpha_step, exp_lr.buffer_tilt, exp_lr.total_decay_step],
     quantities=quantities(), measure=measure, broken=broken, figure=figure,
     control=r"the ratio $\eta_{t-1}/\eta_{t-2}$ left out, as if the learning rate were constant")

@@ -77,7 +77,7 @@ claim = Claim(
     setup=rf"torch.optim.SGD for {STEPS} steps of batch 16 on the digits, in float64: MLPs of two hidden layers of 32 "
           r"($\eta=0.05$, $\lambda=0.1$, $\mu=0.8$; layer norm $\eta=0.1$, $\lambda=0.05$, $\mu=0$) and CNNs of 8 and 16 "
           rf"channels ($\eta=0.005$); $\eta$ is multiplied by {FACTOR:g} twice",
-    bias_source="roundings a step, times the measured response of the run to a relative change of 1e-8 of everything given",
+    bias_source="roundings a step, times the measured response of the run to a relative change of 1e-12 of everything given",
     proof=[exp_lr.texp_boundary_factor, exp_lr.texp_buffer_correction],
     quantities=QUANTITIES, measure=measure, broken=broken, figure=figure,
     control="skip the buffer correction: plain TEXP, taken for exact with momentum too")
