@@ -36,7 +36,7 @@ VERBS = {f.__qualname__: f for f in [
     sdt.losses.axis_wells, sdt.losses.toy_fraction, sdt.dynamics.random_linear_sde]}
 NOUNS = {"SDE": sdt.SDE, **below(sdt.SDE), **below(Process), **below(Loss), **{
     c.__name__: c for c in [
-        sdt.Claim, sdt.Control, sdt.Estimate, sdt.Exact, sdt.Relative, sdt.Resolution, sdt.Between,
+        sdt.Claim, sdt.Quantity, sdt.Estimate, sdt.Exact, sdt.Relative, sdt.Between,
         sdt.noises.Tangent, sdt.noises.Isotropic, sdt.noises.FixedLength, sdt.noises.AlphaStable, sdt.noises.Minibatch,
         sdt.starts.UniformSphere, sdt.starts.NormalWeights, sdt.starts.ReducedStart, sdt.schedules.Cosine, sdt.schedules.StepDecay,
         sdt.schedules.Exponential, sdt.schedules.Triangular, sdt.schedules.WarmUp, sdt.schedules.TEXP, sdt.schedules.Constant]}}

@@ -56,7 +56,7 @@ claim = Claim(
               r"outputs at every step for $(\eta,\lambda,w_0,v_0)$ and $(c^2\eta,\lambda/c^2,cw_0,v_0/c)$, here $c=3$.",
     setup=rf"torch.optim.SGD for {STEPS} steps of batch 16 on the digits, in float64: MLPs of two hidden layers of 32 "
           r"($\eta=0.02$, $\lambda=0.05$, $\mu=0.9$) and CNNs of 8 and 16 channels ($\eta=0.002$)",
-    bias_source="roundings a step, times the measured response of the run to a relative change of 1e-8 of everything given",
+    bias_source="roundings a step, times the measured response of the run to a relative change of 1e-12 of everything given",
     proof=ilr.equivalent_lr,  # of both, learning rate and decay
     quantities=quantities(RESOLUTION), measure=measure, broken=broken, figure=figure,
     control=r"the same hyper-parameters from the same start $w_0$")
