@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Any
@@ -17,7 +17,7 @@ def recorded() -> Iterator[list[dict[str, Any]]]:
     """Collect the calls of `simulate` and `expect` that this block makes, in their order.
 
     >>> with recorded() as calls:
-    ...     note(process="SGD(…)", paths=100, steps=10)
+    ...     note(lambda: {"process": "SGD(…)", "paths": 100, "steps": 10})
     >>> calls
     [{'process': 'SGD(…)', 'paths': 100, 'steps': 10}]
     """
@@ -29,7 +29,9 @@ def recorded() -> Iterator[list[dict[str, Any]]]:
         _LISTENERS.reset(token)
 
 
-def note(**call: Any) -> None:
-    """Note a call for everyone who listens; costs nothing where nobody does."""
-    for calls in _LISTENERS.get():
-        calls.append(call)
+def note(describe: Callable[[], dict[str, Any]]) -> None:
+    """Note a call for everyone who listens; it is described only where somebody does."""
+    if listeners := _LISTENERS.get():
+        call = describe()
+        for calls in listeners:
+            calls.append(call)

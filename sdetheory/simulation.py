@@ -166,8 +166,9 @@ def simulate(process: SDE | CallableSDE | Process, x0: Start | ArrayLike, *, n_s
     check_memory(plan, thread_count(n_threads), chunk_size, executor is not None, limit)
     values, divergence = run_ensemble(plan, executor=executor, n_threads=n_threads, chunk_size=chunk_size, progress=progress,
                                       checkpoint=checkpoint)
-    note(process=attributes["process"], scheme=runs.label, steps=clock.n_steps, dt=clock.dt, clock=clock.name, paths=n_paths,
-         sweep={name: len(values) for name, values in grid.items()}, saved=[o.name for o in program.observables])
+    note(lambda: {"process": attributes["process"], "scheme": runs.label, "steps": clock.n_steps, "dt": clock.dt,
+                  "clock": clock.name, "paths": n_paths, "sweep": {name: len(values) for name, values in grid.items()},
+                  "saved": [o.name for o in program.observables]})
     return dataset(plan, values, divergence, grid, n_paths, clock.name, clock.along(save_steps), attributes)
 
 

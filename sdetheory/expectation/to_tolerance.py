@@ -114,7 +114,7 @@ def expect(process: Any, functional: Any, x0: Any, *, t1: float | None = None, n
         outcome, name, left = _of_sde(runs.sde, what, start, t0, t1, scheme, method, goal, fresh, work, control)
     else:
         outcome, name = _of_rule(runs, what, start, t0, t1, n_steps, method, goal, fresh, work)
-    note(process=shown(runs), scheme=name, t0=t0, t1=t1, steps=n_steps, functional=shown(functional))
+    note(lambda: {"process": shown(runs), "scheme": name, "t0": t0, "t1": t1, "steps": n_steps, "functional": shown(functional)})
     margin = goal.z * outcome.stderr + outcome.bias_bound
     tolerance = goal.tolerance(outcome.value)
     converged = margin <= tolerance
