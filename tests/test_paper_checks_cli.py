@@ -163,6 +163,16 @@ def test_what_hangs_is_given_up_and_leaves_no_process(tmp_path, capsys):
         assert not running(int(pid))
 
 
+def test_a_claim_may_not_take_more_memory_than_it_is_given(tmp_path):
+    papers = write_claims(tmp_path, {"toy_01_modest": {}, "toy_02_greedy": {"before": "np.ones(4 * 10**8)"}})  # 3 GiB
+    asked = ["--papers", str(papers), "--output", str(tmp_path / "out"), "--jobs", "1"]
+    assert main(["run", *asked, "--memory", "2"]) == 1
+    modest, greedy = Results(tmp_path / "out")
+    assert (modest["status"], greedy["status"]) == ("confirmed", "error")
+    assert "MemoryError" in greedy["traceback"]
+    assert main(["run", "toy-2", *asked, "--memory", "8"]) == 0, "it is the limit that refuses, not the machine"
+
+
 def running(pid: int) -> bool:
     try:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"

@@ -134,7 +134,7 @@ def figure(trial, left, right):
     right.plot([], [], "o", ms=5, mfc="none", color="0.4", label=f"{STEPS[-1]} steps")
     right.set(xlabel=r"total growth $\Gamma$ of $\ln\tilde\eta$", ylabel="effect of the steps, times their number",
               title="Finite steps see the growth")
-    right.legend()
+    right.legend(loc="lower left")
 
 
 claim = Claim(

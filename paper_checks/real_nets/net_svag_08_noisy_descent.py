@@ -108,7 +108,7 @@ def figure(trial, ax):
     for i, (kind, logs) in enumerate(_runs(trial).items()):
         ax.semilogy(EVERY * np.arange(1, len(logs) + 1), np.exp(logs.mean(1)), color=f"C{i}",
                     label=kind)
-    ax.set(xlabel=r"step $t$", ylabel="training loss, geometric mean", title="The shape of the noise makes no difference")
+    ax.set(xlabel=r"step $t$", ylabel="training loss, geometric mean", title="The covariance of the noise counts, not its shape")
     ax.legend()
 
 
