@@ -90,7 +90,7 @@ def figure(trial, ax):
     ax.axhline(1, color="0.5", lw=1, ls=":", label="theory")
     ax.set(xlabel=r"one over the tangent directions, $1/(d-1)$  (bars: 3 standard errors)",
            ylabel="measured over predicted", xlim=(0, None),
-           title=rf"Momentum, $\mu={MOMENTUM:g}$: the gap is the fluctuation of the norm, of order $1/d$")
+           title=rf"Momentum, $\mu={MOMENTUM:g}$: the norm fluctuates")
     ax.legend(fontsize=9, loc="upper left")
 
 
